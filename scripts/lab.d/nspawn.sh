@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+# Container guests: real systemd and Docker on the host's kernel.
