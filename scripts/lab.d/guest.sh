@@ -1,10 +1,14 @@
 # shellcheck shell=bash
-# A guest's life: its directory, its processes, its state.
+# A guest's life: its directory, its processes, its state. NAME is the guest
+# that the command is about.
 
-# guest_load NAME: sets KIND, SUITE, ADDRESS, ROOTFS_KEY, MEMORY; fails when there is none.
+GUEST_ENV=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  HOME=/root LANG=C.UTF-8 "TERM=${TERM:-dumb}")
+
+# guest_load: sets what the guest was made with; fails when there is none.
 guest_load() {
   local key value
-  GUEST_DIR=$LAB_GUESTS/$1
+  GUEST_DIR=$LAB_GUESTS/$NAME
   KIND='' SUITE='' ADDRESS='' ROOTFS_KEY='' MEMORY=''
   [[ -r $GUEST_DIR/guest ]] || return 1
   while IFS='=' read -r key value; do
@@ -19,92 +23,14 @@ guest_load() {
 }
 
 need_guest() {
-  guest_load "$1" || fail "there is no guest named '$1'" "./scripts/lab up $1"
+  guest_load || fail "there is no guest '$NAME'" "./scripts/lab up $NAME"
 }
 
-guest_cgroup() {
-  local fstype mount
-  while read -r _ mount fstype _; do
-    [[ $fstype == cgroup2 ]] && printf '%s/sitegen-lab-%s' "$mount" "$1" && return 0
-  done </proc/self/mounts
-  return 0
-}
-
-# guest_init: finds the PID, on the host, of the guest's PID 1; sets INIT. It
-# changes with each reboot of the guest, so it is remembered with its start time.
-guest_init() {
-  local child grandchild pid spid nspid comm start
-  if alive "$GUEST_DIR/init"; then
-    INIT=$ALIVE_PID
-    return 0
-  fi
-  alive "$GUEST_DIR/pid" || return 1
-  for child in $(children "$ALIVE_PID"); do
-    for grandchild in $(children "$child"); do
-      for pid in $(children "$grandchild"); do
-        while read -r comm nspid; do
-          [[ $comm == NSpid: ]] && break
-        done <"/proc/$pid/status" || continue
-        spid=${nspid##*[[:space:]]}
-        read -r comm <"/proc/$pid/comm" || continue
-        if [[ $spid == 1 && $comm == @(systemd|init) ]] && start_time "$pid" start; then
-          printf '%s %s\n' "$pid" "$start" >"$GUEST_DIR/init.$$"
-          mv "$GUEST_DIR/init.$$" "$GUEST_DIR/init"
-          INIT=$pid
-          return 0
-        fi
-      done
-    done
-  done 2>/dev/null
-  return 1
-}
-
-children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
-
-# guest_exec CMD…: replaces this process.
-guest_exec() {
-  guest_init || fail "guest '$NAME' is not running" "./scripts/lab up $NAME"
-  exec /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
-    /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root -- "$@"
-}
-
-# Runs a command in the guest and comes back.
-in_guest() { (guest_exec "$@"); }
-
-guest_state() {
-  local state
-  if ! alive "$GUEST_DIR/pid"; then
-    echo stopped
-    return
-  fi
-  state=$(in_guest systemctl is-system-running 2>/dev/null) || true
-  echo "${state:-starting}"
-}
-
-# guest_wait [SECONDS]: until the guest is "running".
-guest_wait() {
-  local limit=${1:-120} start=$SECONDS state
-  while :; do
-    state=$(guest_state)
-    case $state in
-    running) return 0 ;;
-    degraded)
-      in_guest systemctl --failed --no-legend --plain >&2 || true
-      fail "guest '$NAME' has failed units" "./scripts/lab exec $NAME -- journalctl -p warning -b"
-      ;;
-    stopped) fail "guest '$NAME' stopped" "see $GUEST_DIR/console.log" ;;
-    esac
-    ((SECONDS - start < limit)) || fail "guest '$NAME' is still '$state' after $limit s" "see $GUEST_DIR/console.log"
-    sleep 0.2
-  done
-}
-
-# guest_create: makes the directory; the file "guest" comes last, and a
-# directory without one is of a killed lab.
+# guest_create: the file "guest" comes last; a directory without one is what a
+# killed lab left. The lock is for the address.
 guest_create() {
-  with_lock net
-  rm -rf "$GUEST_DIR"
+  lock net
+  guest_remove
   mkdir -p "$GUEST_DIR"
   ADDRESS=$(free_address)
   printf '%s\n' "kind=$KIND" "suite=$SUITE" "address=$ADDRESS" "rootfs=$ROOTFS_KEY" \
@@ -113,27 +39,100 @@ guest_create() {
   unlock net
 }
 
-guest_boot() {
-  with_lock net
-  net_up
-  unlock net
-  rm -f "$GUEST_DIR/init"
-  LAB_CGROUP=$(guest_cgroup "$NAME") no_locks_spawn "$LAB_D/supervise" outside "$GUEST_DIR" "$NAME" "$KIND" \
-    "$LAB_CACHE/rootfs/$ROOTFS_KEY" "$ADDRESS"
+# Where every process of the guest is. The hierarchy is the host's; nothing of
+# its mounts is changed.
+guest_cgroup() {
+  local mount type
+  while read -r _ mount type _; do
+    [[ $type != cgroup2 ]] || {
+      printf '%s' "$mount/sitegen-lab-$NAME"
+      return 0
+    }
+  done </proc/self/mounts
+  fail 'this host has no cgroup v2 hierarchy' 'mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified'
 }
 
-no_locks_spawn() {
-  (
-    local fd
-    for fd in "${LOCK_FD[@]}"; do exec {fd}>&-; done
-    export LAB_CGROUP
-    exec setsid "$@" </dev/null >>"$GUEST_DIR/console.log" 2>&1
-  ) &
-  disown
-  local i
-  for ((i = 0; i < 100; i++)); do
-    alive "$GUEST_DIR/pid" && return 0
+guest_boot() {
+  local try cgroup
+  # Where these are modules, a guest could not load them by itself.
+  modprobe -qa overlay br_netfilter nf_tables 2>/dev/null || true
+  net_up
+  [[ $KIND != vm ]] || vm_disk
+  cgroup=$(guest_cgroup)
+  rm -f "$GUEST_DIR/pid" "$GUEST_DIR/init"
+  unlocked setsid --fork "$LAB_D/supervise" outside "$cgroup" "$KIND" "$GUEST_DIR" "$NAME" \
+    "$LAB_CACHE/rootfs/$ROOTFS_KEY" "$ADDRESS" "$MEMORY" </dev/null >>"$GUEST_DIR/console.log" 2>&1
+  for ((try = 0; try < 200; try++)); do
+    ! alive "$GUEST_DIR/pid" || return 0
     sleep 0.05
   done
-  fail "guest '$NAME' did not start" "see $GUEST_DIR/console.log"
+  guest_stopped
+}
+
+# guest_kill: ends the guest at once. The PID is that of the process that holds
+# its namespaces together, so the kernel ends the rest.
+guest_kill() {
+  local cgroup try state=
+  ! alive "$GUEST_DIR/pid" || kill -KILL "$ALIVE_PID"
+  cgroup=$(guest_cgroup)
+  [[ ! -e $cgroup/cgroup.kill ]] || echo 1 >"$cgroup/cgroup.kill"
+  for ((try = 0; try < 200; try++)); do
+    state=$(cat "$cgroup/cgroup.events" 2>/dev/null || true)
+    [[ $state == *'populated 1'* ]] || return 0
+    sleep 0.05
+  done
+  fail "processes of guest '$NAME' do not end" "ps -o pid,stat,wchan,args -p \"\$(cat $cgroup/cgroup.procs)\""
+}
+
+# guest_remove: whatever is there of it, with no guest running. On a hybrid host
+# nspawn makes the same cgroup in the v1 hierarchies.
+guest_remove() {
+  local mount type
+  rm -f "$GUEST_DIR/guest"
+  while read -r _ mount type _; do
+    [[ $type != cgroup* || ! -d $mount/sitegen-lab-$NAME ]] ||
+      find "$mount/sitegen-lab-$NAME" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  done </proc/self/mounts
+  rm -rf "$GUEST_DIR"
+  rmdir "$LAB_GUESTS" 2>/dev/null || true
+}
+
+guest_exec() { "${KIND}_exec" "$@"; }
+
+# in_guest CMD…: comes back; what it leaves running there holds no lock of ours.
+in_guest() { unlocked guest_exec "$@"; }
+
+guest_state() {
+  local state
+  if ! alive "$GUEST_DIR/pid"; then
+    echo stopped
+  else
+    state=$(in_guest timeout 20 systemctl is-system-running 2>/dev/null </dev/null) || true
+    echo "${state:-starting}"
+  fi
+}
+
+guest_stopped() {
+  tail -n 15 "$GUEST_DIR/console.log" >&2 || true
+  fail "guest '$NAME' stopped" "its console is $GUEST_DIR/console.log"
+}
+
+# guest_wait [SECONDS]: until the guest is "running".
+guest_wait() {
+  local limit=${1:-} start=$SECONDS state
+  [[ -n $limit ]] || limit=$([[ $KIND == vm ]] && echo 300 || echo 90)
+  while :; do
+    state=$(guest_state)
+    case $state in
+    running) return 0 ;;
+    stopped) guest_stopped ;;
+    degraded)
+      in_guest systemctl --failed --no-legend --plain >&2 </dev/null || true
+      fail "units failed in guest '$NAME'" "./scripts/lab exec $NAME -- journalctl -b -p warning"
+      ;;
+    esac
+    ((SECONDS - start < limit)) ||
+      fail "guest '$NAME' is still '$state' after $limit s" "its console is $GUEST_DIR/console.log"
+    sleep 0.2
+  done
 }

@@ -15,49 +15,46 @@ usage_error() {
   exit 2
 }
 
-# Sourced functions have no other way back to the command that was given.
+# need_root ARG…: the arguments are those of the whole command.
 need_root() {
   ((EUID != 0)) || return 0
-  if [[ -z ${SITEGEN_LAB_SUDO-} ]] && command -v sudo >/dev/null; then
-    exec sudo SITEGEN_LAB_SUDO=1 ${SITEGEN_LAB_CACHE+"SITEGEN_LAB_CACHE=$SITEGEN_LAB_CACHE"} \
-      ${SITEGEN_LAB_ACCEL+"SITEGEN_LAB_ACCEL=$SITEGEN_LAB_ACCEL"} \
-      ${SITEGEN_LAB_MIRROR+"SITEGEN_LAB_MIRROR=$SITEGEN_LAB_MIRROR"} "$LAB_SELF" "$@"
+  if [[ -z ${LAB_SUDO-} ]] && type -P sudo >/dev/null; then
+    LAB_SUDO=1 exec sudo \
+      --preserve-env=LAB_SUDO,SITEGEN_LAB_CACHE,SITEGEN_LAB_STATE,SITEGEN_LAB_ACCEL,SITEGEN_LAB_MIRROR \
+      "$LAB_SELF" "$@"
   fi
-  fail 'must run as root: it mounts, makes network namespaces and boots guests' 'sudo ./scripts/lab …'
+  fail 'the lab must run as root: it mounts, makes network namespaces and boots guests' \
+    "sudo ./scripts/lab ${1-up}"
 }
 
-# need_packages COMMAND:PACKAGE…: installs the packages whose command (or, with
-# a slash, file) is missing.
+# need_packages THING:PACKAGE…: installs the packages whose thing, a command or
+# the path of a file, is missing.
 need_packages() {
-  local pair missing=()
+  local pair thing missing=()
   for pair in "$@"; do
-    if [[ ${pair%%:*} == /* ]]; then
-      [[ -e ${pair%%:*} ]] || missing+=("${pair#*:}")
-    else
-      type -P "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-    fi
+    thing=${pair%%:*}
+    [[ $thing == /* && -e $thing ]] || type -P "$thing" >/dev/null || missing+=("${pair#*:}")
   done
   ((${#missing[@]})) || return 0
   type -P apt-get >/dev/null ||
-    fail "missing on this host: ${missing[*]}" 'install them (the lab does it by itself on Debian and Ubuntu alone)'
-  with_lock host
+    fail "missing on this host: ${missing[*]}" 'install them; only on Debian and Ubuntu the lab does it'
+  lock host
   export DEBIAN_FRONTEND=noninteractive
   step 'reading the package lists' apt-get update
   step "installing ${missing[*]}" apt-get install -y --no-install-recommends "${missing[@]}"
   unlock host
 }
 
-# Locks are files that stay; the kernel drops a lock when its holder dies,
-# however it dies. What outlives this process must not inherit the descriptor,
-# so it is started through no_locks.
+# The kernel drops a lock when its holders have died, however they died. So
+# whatever outlives this process must be started through `unlocked`.
 declare -A LOCK_FD=()
 
-with_lock() {
+lock() {
   local fd
   mkdir -p "$LAB_LOCKS"
-  exec {fd}>"$LAB_LOCKS/$1.lock"
+  exec {fd}>"$LAB_LOCKS/$1"
   if ! flock -n "$fd"; then
-    say "waiting for another lab that holds the lock '$1'"
+    say "waiting for another lab, which holds the lock '$1'"
     flock "$fd"
   fi
   LOCK_FD[$1]=$fd
@@ -69,20 +66,20 @@ unlock() {
   unset "LOCK_FD[$1]"
 }
 
-no_locks() {
-  local fd
+# unlocked CMD…: in a subshell, so that the caller keeps its locks.
+unlocked() (
   for fd in "${LOCK_FD[@]}"; do exec {fd}>&-; done
+  LOCK_FD=()
   "$@"
-}
+)
 
 # step TEXT CMD…: runs a long command quietly, with a dot every five seconds,
-# and shows its output when it fails. The command dies with this process: it is
-# alone in a PID namespace, so nothing of it stays when the lab is killed.
+# and shows the end of its output when it fails. The command is alone in a PID
+# namespace and dies with this process, so a killed lab leaves nothing running.
 step() {
   local text=$1 log pid start=$SECONDS dots=0
   shift
-  mkdir -p "$LAB_RUN"
-  log=$LAB_RUN/step.$$.log
+  log=$(mktemp)
   printf 'lab: %s …' "$text" >&2
   setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc -- \
     "$@" >"$log" 2>&1 </dev/null &
@@ -102,11 +99,10 @@ step() {
   printf ' failed\n' >&2
   tail -n 30 "$log" >&2
   rm -f "$log"
-  fail "failed: $text"
+  fail "this step failed: $text"
 }
 
-# A PID alone may have been given to another process since: the start time
-# tells them apart. Prints nothing when there is no such process.
+# start_time PID VARIABLE: fails when there is no such process.
 start_time() {
   local line fields
   { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -115,8 +111,8 @@ start_time() {
   printf -v "$2" '%s' "${fields[19]}"
 }
 
-# alive FILE: whether the process that FILE names ("PID START") still runs;
-# sets ALIVE_PID.
+# alive FILE: whether the process that the file names ("PID START-TIME") still
+# runs; sets ALIVE_PID. Without the time it could be another one by now.
 alive() {
   local pid start now
   ALIVE_PID=
@@ -124,3 +120,5 @@ alive() {
   start_time "$pid" now && [[ $now == "$start" ]] || return 1
   ALIVE_PID=$pid
 }
+
+children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }

@@ -1,2 +1,78 @@
 # shellcheck shell=bash
-# Container guests: real systemd and Docker on the host's kernel.
+# Container guests: real systemd and Docker at full speed, on the host's kernel.
+
+# Sourced by the lab and by `supervise`; this one runs in the latter, where
+# mounts are private and end with the guest.
+nspawn_run() {
+  local dir=$1 name=$2 root=$3 address=$4 status
+  mkdir -p "$dir"/{upper,work,root,docker}
+  mount -t overlay -o "lowerdir=$root,upperdir=$dir/upper,workdir=$dir/work" overlay "$dir/root"
+  # nspawn leaves locks here that nobody ever removes.
+  mkdir -p /run/systemd/nspawn
+  mount -t tmpfs tmpfs /run/systemd/nspawn
+  # With status 133 nspawn asks to be started again: the guest reboots.
+  while :; do
+    status=0
+    nspawn_once || status=$?
+    ((status == 133)) || return "$status"
+  done
+}
+
+# Docker needs keyctl, add_key and bpf, and a /sys and /proc/sys that can be
+# written; on the overlay its overlay2 driver refuses to work, so its directory
+# is bound from below it. udev and modules are the host's business.
+nspawn_once() {
+  SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 \
+    systemd-nspawn --quiet --directory="$dir/root" --machine="$name" --hostname="$name" \
+    --boot --register=no --keep-unit --capability=all \
+    --system-call-filter='add_key keyctl bpf' \
+    --console=pipe --resolv-conf=off --timezone=off --link-journal=no \
+    --network-bridge=lab0 --set-credential="lab.address:$address" \
+    --bind="$dir/docker:/var/lib/docker" \
+    systemd.mask=systemd-modules-load.service \
+    systemd.mask=systemd-udevd.service \
+    systemd.mask=systemd-udevd-control.socket \
+    systemd.mask=systemd-udevd-kernel.socket \
+    systemd.mask=systemd-udev-trigger.service \
+    systemd.mask=console-getty.service
+}
+
+# nspawn_init: sets INIT to the host's PID for the guest's PID 1. It changes
+# when the guest reboots, so it is remembered with its start time.
+nspawn_init() {
+  local parent pid comm start key value
+  if alive "$GUEST_DIR/init"; then
+    INIT=$ALIVE_PID
+    return 0
+  fi
+  alive "$GUEST_DIR/pid" || return 1
+  # unshare, supervise, systemd-nspawn, and then the guest.
+  for parent in $(children "$ALIVE_PID"); do
+    for parent in $(children "$parent"); do
+      for pid in $(children "$parent"); do
+        while read -r key value; do [[ $key != NSpid: ]] || break; done <"/proc/$pid/status"
+        read -r comm <"/proc/$pid/comm"
+        # Before it is called so, it is nspawn's child and still builds the guest.
+        [[ ${value##*[[:space:]]} == 1 && $comm == systemd ]] || continue
+        start_time "$pid" start || continue
+        printf '%s %s\n' "$pid" "$start" >"$GUEST_DIR/init.$$"
+        mv "$GUEST_DIR/init.$$" "$GUEST_DIR/init"
+        INIT=$pid
+        return 0
+      done
+    done
+  done 2>/dev/null
+  return 1
+}
+
+# nspawn_exec CMD…: replaces this process. It joins a cgroup of the guest, or
+# the guest's systemd and journal would see a process that belongs nowhere.
+nspawn_exec() {
+  local cgroup
+  nspawn_init || fail "guest '$NAME' is not running" "./scripts/lab up $NAME"
+  cgroup=$(guest_cgroup)/payload/lab.scope
+  { echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null ||
+    { mkdir -p "$cgroup" && echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null || true
+  exec /usr/bin/env -i "${GUEST_ENV[@]}" \
+    /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root -- "$@"
+}

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The cached root file systems, one for each suite and recipe.
+# The cached root file systems, one for each suite and recipe, and the disks
+# that virtual machines boot from.
 
 suite_packages() {
   local name suites
@@ -20,23 +21,52 @@ rootfs_key() {
   printf '%s-%s' "$1" "${sum:0:12}"
 }
 
-# rootfs SUITE: builds what is missing; sets ROOTFS_KEY and ROOTFS.
+# rootfs SUITE: builds it if it is missing; sets ROOTFS_KEY.
 rootfs() {
-  local suite=$1 packages
+  local suite=$1 root packages
   ROOTFS_KEY=$(rootfs_key "$suite")
-  ROOTFS=$LAB_CACHE/rootfs/$ROOTFS_KEY
-  [[ ! -d $ROOTFS ]] || return 0
-  mkdir -p "$LAB_CACHE/rootfs"
-  with_lock "rootfs-$suite"
-  if [[ ! -d $ROOTFS ]]; then
+  root=$LAB_CACHE/rootfs/$ROOTFS_KEY
+  if [[ ! -d $root ]]; then
     need_packages mmdebstrap:mmdebstrap \
       /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-    mapfile -t packages < <(suite_packages "$suite")
-    # Only the holder of the lock writes here: what is found is of a killed lab.
-    rm -rf "$LAB_CACHE/rootfs/$suite"-*.tmp
-    step "building the root file system of $suite" \
-      "$LAB_D/mkroot" "$suite" "$ROOTFS.tmp" "${packages[@]}"
-    mv "$ROOTFS.tmp" "$ROOTFS"
+    mkdir -p "$LAB_CACHE/rootfs"
+    lock "rootfs-$suite"
+    if [[ ! -d $root ]]; then
+      mapfile -t packages < <(suite_packages "$suite")
+      # Whatever is here belongs to a lab that was killed: the lock is ours.
+      rm -rf "$LAB_CACHE/rootfs/$suite"-*.tmp
+      step "building the root file system of $suite" \
+        "$LAB_D/mkroot" "$suite" "$root.tmp" "${packages[@]}"
+      mv "$root.tmp" "$root"
+      prune "$suite"
+    fi
+    unlock "rootfs-$suite"
   fi
-  unlock "rootfs-$suite"
+  : >"$root.used"
+}
+
+# base_disk: the disk image of ROOTFS_KEY, for machines to lay their own upon.
+base_disk() {
+  local root=$LAB_CACHE/rootfs/$ROOTFS_KEY
+  [[ ! -e $root.img ]] || return 0
+  need_packages mke2fs:e2fsprogs
+  lock "disk-$ROOTFS_KEY"
+  if [[ ! -e $root.img ]]; then
+    rm -f "$root.img.tmp"
+    step "making the disk of $ROOTFS_KEY" mke2fs -q -t ext4 -d "$root" "$root.img.tmp" 16G
+    mv "$root.img.tmp" "$root.img"
+  fi
+  unlock "disk-$ROOTFS_KEY"
+}
+
+# prune SUITE: what was not used for a week, unless a guest stands on it.
+prune() {
+  local used key
+  while read -r used; do
+    key=${used##*/}
+    key=${key%.used}
+    grep -qsx "rootfs=$key" "$LAB_GUESTS"/*/guest && continue
+    say "removing $key, which was not used for a week"
+    rm -rf "$used" "${used%.used}.img" "${used%.used}"
+  done < <(find "$LAB_CACHE/rootfs" -maxdepth 1 -name "$1-*.used" -mtime +7)
 }

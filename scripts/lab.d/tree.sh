@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# The working tree, built here and installed in a guest by its own install.sh.
+
+tree_build() {
+  [[ -f $LAB_TREE/package.json ]] || return 0
+  need_packages git:git npm:npm
+  lock build
+  [[ -d $LAB_TREE/node_modules ]] || step 'npm ci' npm --prefix "$LAB_TREE" ci
+  step 'npm run build' npm --prefix "$LAB_TREE" run build
+  unlock build
+}
+
+# What git tracks or does not ignore, as it is in the work tree now, and dist/.
+tree_files() {
+  git -c safe.directory="$LAB_TREE" -C "$LAB_TREE" ls-files -z --cached --others --exclude-standard
+  [[ ! -d $LAB_TREE/dist ]] || (cd "$LAB_TREE" && find dist -type f -print0)
+}
+
+tree_install() {
+  local from=/usr/src/sitegen log
+  [[ -f $LAB_TREE/install.sh ]] ||
+    fail 'this tree has no install.sh' "./scripts/lab up --bare $NAME"
+  say "copying the tree to $NAME:$from"
+  in_guest rm -rf "$from.new"
+  in_guest mkdir -p "$from.new"
+  tree_files | sort -zu |
+    tar -C "$LAB_TREE" -c --null --no-recursion --ignore-failed-read --owner=0 --group=0 -T - 2>/dev/null |
+    in_guest tar -x -C "$from.new"
+  in_guest sh -c "rm -rf $from && mv $from.new $from"
+  say "running install.sh in $NAME"
+  log=$(mktemp)
+  if ! in_guest "$from/install.sh" --yes >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "install.sh failed in guest '$NAME'" "./scripts/lab exec $NAME -- $from/install.sh --yes"
+  fi
+  rm -f "$log"
+}
