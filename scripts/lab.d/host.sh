@@ -53,7 +53,7 @@ lock() {
   local fd
   mkdir -p "$LAB_LOCKS"
   exec {fd}>"$LAB_LOCKS/$1"
-  if ! flock -n "$fd"; then
+  if ! flock -w 2 "$fd"; then
     say "waiting for another lab, which holds the lock '$1'"
     flock "$fd"
   fi

@@ -15,6 +15,8 @@ nspawn_run() {
     status=0
     nspawn_once || status=$?
     ((status == 133)) || return "$status"
+    # A reboot does not find a slice frozen because it was so before.
+    find "$LAB_CGROUP/payload" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
 }
 
@@ -26,6 +28,7 @@ nspawn_once() {
     systemd-nspawn --quiet --directory="$dir/root" --machine="$name" --hostname="$name" \
     --boot --register=no --keep-unit --capability=all \
     --system-call-filter='add_key keyctl bpf' \
+    --rlimit=RLIMIT_NOFILE=1024:524288 \
     --console=pipe --resolv-conf=off --timezone=off --link-journal=no \
     --network-bridge=lab0 --set-credential="lab.address:$address" \
     --bind="$dir/docker:/var/lib/docker" \
@@ -73,6 +76,8 @@ nspawn_exec() {
   cgroup=$(guest_cgroup)/payload/lab.scope
   { echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null ||
     { mkdir -p "$cgroup" && echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null || true
+  # The host's own limits, whatever they are, say nothing about a server.
+  { ulimit -Hn 524288 && ulimit -Sn 1024; } 2>/dev/null || true
   exec /usr/bin/env -i "${GUEST_ENV[@]}" \
     /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root -- "$@"
 }
