@@ -1,0 +1,13 @@
+import { connectSystemd } from '../lib/effects/systemd.ts';
+import { raise } from '../lib/usecases/alarm.ts';
+
+/** Run by sitegen-alarm@UNIT.service, which OnFailure= of all our other units names. */
+const systemd = await connectSystemd();
+try {
+  const { lines, failed } = await raise(systemd, process.argv[2] ?? '', new Date());
+  // The "<3>" makes it an error in the journal (sd-daemon(3)).
+  for (const line of lines) console.error(`<3>${line}`);
+  if (failed) process.exitCode = 1;
+} finally {
+  systemd.close();
+}

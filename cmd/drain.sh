@@ -1,0 +1,11 @@
+#!/bin/bash
+# ExecStop= of a site's service: lets requests in flight finish before systemd ends the splice.
+# New connections are dropped at their first packet meanwhile; their clients send it again, and
+# then it waits in systemd's socket. sleep.sh lets them in.
+set -u
+[[ -n ${MAINPID:-} ]] || exit 0
+# Without its container there is nothing that could still answer.
+read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
+nft add element inet sitegen held "{ $SITEGEN_SITE timeout $((SITEGEN_STOP_MS / 1000 + 20))s }"
+busy=$(ss -Htn state established state close-wait state syn-recv src "$SITEGEN_SITE")
+[[ -z $busy ]] || exec node /usr/lib/sitegen/drain.mjs

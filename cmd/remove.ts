@@ -1,0 +1,46 @@
+import { createInterface } from 'node:readline/promises';
+import type { CommandModule } from 'yargs';
+import { SitegenError, usageError } from '../lib/pure/errors.ts';
+import { planRemove, removeSite } from '../lib/usecases/add.ts';
+import { siteNames } from '../lib/pure/names.ts';
+import { withMachineLocked } from './connect.ts';
+import { print, report } from './output.ts';
+
+interface Options {
+  domain: string;
+  purge?: boolean | undefined;
+  yes?: boolean | undefined;
+  'dry-run'?: boolean | undefined;
+}
+
+/** `sitegen remove DOMAIN`. */
+export const removeCommand: CommandModule<object, Options> = {
+  command: ['remove <domain>', 'rm'],
+  describe: 'remove a site; its data stays unless --purge',
+  builder: (yargs) => yargs
+    .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' })
+    .option('purge', { type: 'boolean', describe: 'delete its data too; asks first' })
+    .option('dry-run', { type: 'boolean', describe: 'only say what would be done' }),
+  async handler({ domain: input, purge = false, yes = false, 'dry-run': dryRun }) {
+    const plan = await planRemove(input, purge);
+    if (dryRun) {
+      for (const line of plan.lines) print(line);
+      return;
+    }
+    if (purge && !yes) await confirm(plan.domain);
+    await withMachineLocked((deps) => removeSite(deps, plan));
+    print(`${plan.domain} is removed${purge ? ', with its data' : ''}`);
+    if (!purge) report(`its data stays in ${siteNames(plan.domain).siteDir}; sitegen add ${plan.domain} uses it again`);
+  },
+};
+
+async function confirm(domain: string): Promise<void> {
+  if (!process.stdin.isTTY) throw usageError('--purge deletes data and there is no terminal to ask on', 'repeat it with --yes');
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await prompt.question(`Delete ${domain} and all its data in ${siteNames(domain).siteDir}? Type the domain to confirm: `);
+    if (answer.trim() !== domain) throw new SitegenError('nothing was removed');
+  } finally {
+    prompt.close();
+  }
+}

@@ -1,0 +1,64 @@
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { usageError } from '../lib/pure/errors.ts';
+import { allDomains } from '../lib/usecases/status.ts';
+import { addCommand } from './add.ts';
+import { alarmsCommand } from './alarms.ts';
+import { applyCommand, diffCommand, validateCommand } from './apply.ts';
+import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
+import { execCommand, shellCommand } from './exec.ts';
+import { logsCommand } from './logs.ts';
+import { configureOutput, printError, type GlobalOptions } from './output.ts';
+import { removeCommand } from './remove.ts';
+import { listCommand, statusCommand } from './status.ts';
+import { version } from './version.ts';
+
+const parser = yargs(hideBin(process.argv))
+  .scriptName('sitegen')
+  .usage('sitegen: containers that exist only while somebody visits\n\nUsage: $0 COMMAND')
+  .parserConfiguration({ 'populate--': true, 'duplicate-arguments-array': true, 'strip-aliased': true })
+  .option('yes', { alias: 'y', type: 'boolean', describe: 'answer yes to every question', global: true })
+  .option('quiet', { alias: 'q', type: 'boolean', describe: 'print results and errors only', global: true })
+  .option('verbose', { alias: 'v', type: 'boolean', describe: 'show where an error came from', global: true })
+  .option('color', { type: 'boolean', describe: 'colours on a terminal; --no-color turns them off', default: true, global: true })
+  .middleware((options) => { configureOutput(options as GlobalOptions); }, true)
+  .command(addCommand)
+  .command(removeCommand)
+  .command(listCommand)
+  .command(statusCommand)
+  .command(startCommand)
+  .command(stopCommand)
+  .command(restartCommand)
+  .command(enableCommand)
+  .command(disableCommand)
+  .command(logsCommand)
+  .command(execCommand)
+  .command(shellCommand)
+  .command(applyCommand)
+  .command(diffCommand)
+  .command(validateCommand)
+  .command(alarmsCommand)
+  .completion('completion', 'print a completion script for bash or zsh', async (current: string, _: unknown, complete: (done: (error: unknown, defaults: string[] | undefined) => void) => void) => {
+    const domains = await allDomains().catch(() => []);
+    return new Promise<string[]>((resolve) => {
+      complete((_error, defaults) => { resolve([...(defaults ?? []), ...domains.filter((domain) => domain.startsWith(current))]); });
+    });
+  })
+  .demandCommand(1, 'no command given')
+  .strict()
+  .recommendCommands()
+  .version(version)
+  .help()
+  .alias('help', 'h')
+  .showHelpOnFail(false)
+  .exitProcess(false)
+  .wrap(Math.min(100, process.stdout.columns ?? 100))
+  .fail((message: string | undefined, error: Error | undefined) => {
+    throw error ?? usageError(message ?? 'wrong usage', 'see: sitegen --help');
+  });
+
+try {
+  await parser.parseAsync();
+} catch (error) {
+  process.exitCode = printError(error);
+}

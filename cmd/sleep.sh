@@ -1,0 +1,14 @@
+#!/bin/bash
+# ExecStopPost= of a site's service: runs however the service ended, and stops the container.
+set -u
+export LC_ALL=C
+began=${EPOCHREALTIME/./}
+nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
+read -r _ status _ < <(exec nc -U /run/docker.sock \
+  <<<"POST /containers/$SITEGEN_CONTAINER/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')
+if [[ ${status:-} == 204 ]]; then
+  echo "asleep: container stopped in $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
+else
+  # It had ended by itself, or Docker does not answer: say which, and fail if it is a fault.
+  exec node /usr/lib/sitegen/sleep.mjs "${status:-}"
+fi

@@ -1,0 +1,80 @@
+import type { CommandModule } from 'yargs';
+import { parseDomain } from '../lib/pure/names.ts';
+import { formatBytes } from '../lib/pure/quantities.ts';
+import { isDown, type State } from '../lib/pure/state.ts';
+import { noSuchSite } from '../lib/usecases/settings.ts';
+import { allDomains, status, type SiteStatus } from '../lib/usecases/status.ts';
+import { withMachine } from './connect.ts';
+import { colors, print, printJson, printTable } from './output.ts';
+
+interface Options {
+  domains?: string[] | undefined;
+  json?: boolean | undefined;
+}
+
+/** `sitegen list`: one line a site. */
+export const listCommand: CommandModule<object, Options> = {
+  command: ['list', 'ls'],
+  describe: 'list all sites with their state',
+  builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'print JSON' }),
+  async handler({ json }) {
+    const sites = await withMachine((deps) => status(deps));
+    if (json) printJson(sites);
+    else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
+    else table(sites);
+  },
+};
+
+/** `sitegen status [DOMAIN…]`: exits with 3 when a named site is down or broken. */
+export const statusCommand: CommandModule<object, Options> = {
+  command: 'status [domains..]',
+  describe: 'show sites in detail; exits with 3 when a named one is down or broken',
+  builder: (yargs) => yargs
+    .positional('domains', { type: 'string', array: true, describe: 'names of sites; all when none is given' })
+    .option('json', { type: 'boolean', describe: 'print JSON' }),
+  async handler({ domains = [], json }) {
+    const named = domains.map((domain) => parseDomain(domain));
+    const known = named.length > 0 ? await allDomains() : [];
+    for (const domain of named) if (!known.includes(domain)) throw noSuchSite(domain);
+    const sites = await withMachine((deps) => status(deps, named.length > 0 ? named : undefined));
+    if (json) printJson(sites);
+    else if (named.length > 0) for (const [index, site] of sites.entries()) details(site, index > 0);
+    else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
+    else table(sites);
+    if (named.length > 0 && sites.some(({ state }) => isDown(state))) process.exitCode = 3;
+  },
+};
+
+function table(sites: readonly SiteStatus[]): void {
+  const { dim } = colors();
+  printTable(['SITE', 'STATE', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
+    site.domain,
+    paint(site.state),
+    site.address ?? '-',
+    site.memory.current === null ? '-' : `${formatBytes(site.memory.current)}/${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`,
+    dim((site.reason ?? '').split('\n', 1)[0] ?? ''),
+  ]));
+}
+
+function details(site: SiteStatus, gap: boolean): void {
+  const { bold, dim } = colors();
+  if (gap) print('');
+  const line = (name: string, value: string) => { print(`${name.padStart(10)}: ${value}`); };
+  print(bold(site.domain));
+  line('state', `${paint(site.state)}${site.since === null ? '' : dim(` since ${site.since}`)}`);
+  if (site.reason !== undefined) for (const reason of site.reason.split('\n')) line('reason', reason);
+  if (site.aliases.length > 0) line('aliases', site.aliases.join(', '));
+  if (site.address !== undefined) line('address', `${site.address}:80 → container ${site.containerAddress ?? '?'}`);
+  line('container', `${site.container.name}${site.container.id === undefined ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
+  if (site.image !== undefined) line('image', site.image);
+  if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
+  for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
+}
+
+function paint(state: State): string {
+  const { green, red, yellow, cyan } = colors();
+  if (state === 'awake') return green(state);
+  if (state === 'broken') return red(state);
+  if (state === 'waking') return yellow(state);
+  return isDown(state) ? yellow(state) : cyan(state);
+}

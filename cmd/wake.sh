@@ -1,0 +1,55 @@
+#!/bin/bash
+# The shim of a site's service: starts the container, waits until it is ready, and becomes
+# systemd-socket-proxyd on the socket that systemd holds. A normal wake needs nothing else;
+# whatever is out of the ordinary is handed to wake.mjs. All values come from the unit.
+set -u
+export LC_ALL=C # a point, not a comma, in EPOCHREALTIME
+code=/usr/lib/sitegen
+began=${EPOCHREALTIME/./}
+export SITEGEN_BEGAN_MS=$((began / 1000))
+
+# A listening socket is readable when a connection waits in it.
+if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
+
+# Prints the phases it took over; answers the visitors itself when it cannot help.
+patient() { node "$code/wake.mjs" "$1" || exit; }
+
+create_ms=0
+# nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
+read -r _ status _ < <(exec nc -U /run/docker.sock \
+  <<<"POST /containers/$SITEGEN_CONTAINER/start HTTP/1.0"$'\r\n\r')
+case ${status:-} in
+  204 | 304) start_ms=$(((${EPOCHREALTIME/./} - began) / 1000)) ;;
+  *)
+    phases=$(patient start) || exit
+    read -r create_ms start_ms <<<"$phases"
+    ;;
+esac
+
+# Never before Docker's start has returned: an early connect costs a second of ARP.
+started=${EPOCHREALTIME/./}
+exec {nap}<>/dev/udp/127.0.0.1/9 # never readable, so read -t sleeps without a process
+ready() {
+  { exec {peer}<>"/dev/tcp/$SITEGEN_ADDRESS/$SITEGEN_PORT"; } 2>/dev/null || return 1
+  local answer=200
+  if [[ -n $SITEGEN_READY_PATH ]]; then
+    printf 'GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$SITEGEN_READY_PATH" "$SITEGEN_DOMAIN" >&"$peer"
+    read -r -t 2 _ answer _ <&"$peer" || answer=599
+  fi
+  exec {peer}<&-
+  [[ $answer == [1-4][0-9][0-9] ]]
+}
+until ready 2>/dev/null; do
+  if ((${EPOCHREALTIME/./} - started > 2000000)); then
+    patient ready >/dev/null
+    break
+  fi
+  read -r -t 0.005 -u "$nap"
+done
+exec {nap}<&-
+now=${EPOCHREALTIME/./}
+echo "awake: woken by $cause; create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $(((now - began) / 1000)) ms"
+
+# From here on nothing needs root.
+exec setpriv --reuid=sitegen --regid=sitegen --clear-groups --inh-caps=-all --bounding-set=-all \
+  /usr/lib/systemd/systemd-socket-proxyd --connections-max=10000 "$SITEGEN_ADDRESS:$SITEGEN_PORT"

@@ -1,0 +1,123 @@
+#!/bin/bash
+# Installs sitegen on Ubuntu 24.04+ or Debian 12+, from a clone or an unpacked release.
+# May be run again at any time: it upgrades in place and stops no site.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+code=/usr/lib/sitegen
+packages=(docker.io iproute2 nftables netcat-openbsd curl nodejs busybox-static util-linux)
+
+say() { echo "install: $*" >&2; }
+fail() {
+  echo "install: error: $1" >&2
+  echo "install: hint: $2" >&2
+  exit 1
+}
+
+usage() {
+  cat <<'EOF'
+Usage: ./install.sh [--yes] [--uninstall]
+  --yes        install missing packages without asking
+  --uninstall  remove sitegen; sites must be removed first; settings and data stay
+EOF
+}
+
+yes=false uninstall=false
+for argument in "$@"; do
+  case $argument in
+    --yes | -y) yes=true ;;
+    --uninstall) uninstall=true ;;
+    --help | -h) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+done
+
+[[ $EUID == 0 ]] || fail 'must run as root' 'repeat it with sudo'
+[[ -d /run/systemd/system ]] || fail 'this machine was not booted with systemd' 'sitegen needs it'
+
+if $uninstall; then
+  if compgen -G '/etc/sitegen/sites/*.yaml' >/dev/null; then
+    fail 'there are sites' 'remove them first: sitegen list; sitegen remove DOMAIN'
+  fi
+  systemctl disable --now sitegen-network.service sitegen-shutdown.service 2>/dev/null || true
+  nft delete table inet sitegen 2>/dev/null || true
+  ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
+  docker network rm sitegen >/dev/null 2>&1 || true
+  rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/docker.service.d/50-sitegen.conf \
+    /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
+  rm -f /etc/systemd/system/sitegen-{network,shutdown,alarm@}.service
+  systemctl daemon-reload
+  say 'sitegen is removed; /etc/sitegen and /var/lib/sitegen stay'
+  exit 0
+fi
+
+. /etc/os-release
+case ${ID:-}-${VERSION_ID:-} in
+  debian-1[2-9] | ubuntu-2[4-9].* | debian-) ;;
+  *) say "warning: ${PRETTY_NAME:-this system} was never tried; Ubuntu 24.04+ and Debian 12+ are meant" ;;
+esac
+[[ -f /sys/fs/cgroup/cgroup.controllers ]] || fail 'the kernel does not use cgroup v2 alone' 'boot with systemd.unified_cgroup_hierarchy=1'
+
+missing=()
+for package in "${packages[@]}"; do
+  [[ $package == docker.io ]] && command -v dockerd >/dev/null && continue
+  [[ $package == nodejs ]] && command -v node >/dev/null && continue
+  [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed' ]] || missing+=("$package")
+done
+if ((${#missing[@]} > 0)); then
+  say "packages to install: ${missing[*]}"
+  if ! $yes; then
+    [[ -t 0 ]] || fail 'packages are missing, and there is no terminal to ask on' 'repeat it with --yes'
+    read -r -p 'Install them now? [Y/n] ' answer
+    [[ ${answer:-y} == [yY]* ]] || exit 1
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
+    fail 'apt-get could not install them' 'run apt-get update, then install.sh again'
+fi
+node_major=$(node -p 'process.versions.node.split(".")[0]')
+((node_major >= 18)) || fail "Node $(node --version) is too old" 'Node 18.19 or later is needed'
+command -v docker >/dev/null || say 'warning: the docker command is missing; "sitegen exec" needs it (package docker-cli)'
+
+if [[ ! -f dist/sitegen.mjs ]]; then
+  command -v npm >/dev/null || fail 'dist/ is missing: this is a clone, not a release' \
+    'build it on a machine with Node 20.19 or later: npm ci && npm run build; then copy the folder here'
+  say 'building dist/'
+  npm ci --ignore-scripts --no-audit --no-fund >&2
+  npm run build >&2
+fi
+
+getent passwd sitegen >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group sitegen
+
+say "installing to $code"
+rm -rf "$code.new"
+mkdir -p "$code.new"
+cp -r dist/. templates "$code.new/"
+chmod -R u=rwX,go=rX "$code.new"
+# Running wakes have the old files open; new ones find the new directory.
+rm -rf "$code.old"
+[[ ! -d $code ]] || mv "$code" "$code.old"
+mv "$code.new" "$code"
+rm -rf "$code.old"
+cat >/usr/bin/sitegen <<'EOF'
+#!/bin/sh
+exec /usr/bin/env node /usr/lib/sitegen/sitegen.mjs "$@"
+EOF
+chmod 755 /usr/bin/sitegen
+
+install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/sites
+install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
+[[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
+install -m 644 units/*.service /etc/systemd/system/
+install -D -m 644 units/docker.service.d/50-sitegen.conf /etc/systemd/system/docker.service.d/50-sitegen.conf
+install -m 644 units/60-sitegen.conf /etc/sysctl.d/60-sitegen.conf
+sysctl --quiet --load /etc/sysctl.d/60-sitegen.conf || say 'warning: not all kernel limits could be raised; see above'
+if [[ -d /usr/share/bash-completion/completions ]]; then
+  /usr/bin/sitegen completion >/usr/share/bash-completion/completions/sitegen
+fi
+
+systemctl daemon-reload
+systemctl enable --quiet --now docker.service
+sitegen apply --quiet
+systemctl enable --quiet sitegen-network.service
+systemctl enable --quiet --now sitegen-shutdown.service
+say 'done; add a site: sitegen add example.com'

@@ -1,0 +1,226 @@
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import Dockerode from 'dockerode';
+import tar from 'tar-stream';
+import type { ContainerSpec } from '../pure/desired.ts';
+import { SitegenError } from '../pure/errors.ts';
+import { paths, shared } from '../pure/names.ts';
+
+/** A container of ours, as far as sitegen looks at it. */
+export interface ContainerState {
+  id: string;
+  name: string;
+  domain: string;
+  specHash: string;
+  running: boolean;
+  /** Docker's word: created, running, exited, dead … */
+  status: string;
+}
+
+/** How a container ended. */
+export interface ContainerEnd {
+  running: boolean;
+  exitCode: number;
+  outOfMemory: boolean;
+  error: string;
+}
+
+/** A file for a build context: its content, or the host's file to take. */
+export type ContextFile = { name: string } & ({ content: Buffer; mode: number } | { hostFile: string; size: number; mode: number });
+
+/**
+ * Docker's engine. Every method throws `SitegenError`. Containers are changed only when they
+ * carry our label, so a stranger's container of the same name is refused, never touched.
+ */
+export interface Docker {
+  /** Our containers, running or not. */
+  list(): Promise<ContainerState[]>;
+  /** One of our containers by name; undefined when there is none. Throws when it is a stranger's. */
+  find(name: string, domain: string): Promise<ContainerState | undefined>;
+  /** How the container ended, or that it runs. */
+  end(name: string): Promise<ContainerEnd>;
+  create(name: string, spec: ContainerSpec): Promise<void>;
+  start(name: string): Promise<void>;
+  /** Removes a container of ours, running or not; one that is missing counts as removed. */
+  remove(name: string, domain: string): Promise<void>;
+  hasImage(reference: string): Promise<boolean>;
+  removeImage(reference: string): Promise<void>;
+  /** Fetches an image from its registry; `report` gets a line now and then. */
+  pull(reference: string, report: (line: string) => void): Promise<void>;
+  /** Builds an image from files, with the classic builder, so that `FROM scratch` needs no registry. */
+  build(reference: string, files: readonly ContextFile[]): Promise<void>;
+  /** Makes the network of all sites when it is missing. Throws when one with other ranges is there. */
+  ensureNetwork(range: { subnet: string; gateway: string; dynamic: string }): Promise<boolean>;
+  /** Names and IPv4 ranges of all other networks. */
+  otherNetworks(): Promise<{ name: string; subnet: string }[]>;
+}
+
+/** A client for the local engine; nothing is sent yet. */
+export function connectDocker(): Docker {
+  const api = new Dockerode({ socketPath: paths.dockerSocket });
+
+  const attempt = async <T>(what: string, action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (error) {
+      throw failure(what, error);
+    }
+  };
+
+  const find = async (name: string, domain: string): Promise<ContainerState | undefined> => {
+    try {
+      const info = await api.getContainer(name).inspect();
+      if (info.Config.Labels[shared.labels.domain] !== domain) {
+        throw new SitegenError(`${domain}: a container called ${name} exists and is not sitegen's`, {
+          hint: `rename it: docker rename ${name} OTHER`,
+        });
+      }
+      return {
+        id: info.Id,
+        name,
+        domain,
+        specHash: info.Config.Labels[shared.labels.spec] ?? '',
+        running: info.State.Running,
+        status: info.State.Status,
+      };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw failure(`look at container ${name}`, error);
+    }
+  };
+
+  return {
+    find,
+    list: () => attempt('list containers', async () => {
+      const rows = await api.listContainers({ all: true, filters: { label: [shared.labels.domain] } });
+      return rows.map((row) => ({
+        id: row.Id,
+        name: (row.Names[0] ?? '').replace(/^\//, ''),
+        domain: row.Labels[shared.labels.domain] ?? '',
+        specHash: row.Labels[shared.labels.spec] ?? '',
+        running: row.State === 'running',
+        status: row.State,
+      }));
+    }),
+    end: (name) => attempt(`look at container ${name}`, async () => {
+      const { State } = await api.getContainer(name).inspect();
+      return { running: State.Running, exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
+    }),
+    create: (name, spec) => attempt(`create container ${name}`, async () => {
+      await api.createContainer({ ...(spec as unknown as Dockerode.ContainerCreateOptions), name });
+    }),
+    start: (name) => attempt(`start container ${name}`, async () => {
+      try {
+        await api.getContainer(name).start();
+      } catch (error) {
+        if (statusOf(error) !== 304) throw error;
+      }
+    }),
+    async remove(name, domain) {
+      const found = await find(name, domain);
+      if (found) {
+        await attempt(`remove container ${name}`, async () => {
+          try {
+            await api.getContainer(found.id).remove({ force: true, v: true });
+          } catch (error) {
+            if (statusOf(error) !== 404) throw error;
+          }
+        });
+      }
+    },
+    hasImage: (reference) => attempt(`look at image ${reference}`, async () => {
+      try {
+        await api.getImage(reference).inspect();
+        return true;
+      } catch (error) {
+        if (statusOf(error) === 404) return false;
+        throw error;
+      }
+    }),
+    removeImage: (reference) => attempt(`remove image ${reference}`, async () => {
+      await api.getImage(reference).remove();
+    }),
+    pull: (reference, report) => attempt(`pull image ${reference}`, async () => {
+      const tagged = /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
+      await follow(api, await api.pull(tagged), report);
+    }),
+    build: (reference, files) => attempt(`build image ${reference}`, async () => {
+      const context = await pack(files);
+      await follow(api, await api.buildImage(context, { t: reference, forcerm: true, version: '1' }), () => undefined);
+    }),
+    ensureNetwork: (range) => attempt(`make the network ${shared.network}`, async () => {
+      const present = await api.listNetworks({ filters: { name: [shared.network] } });
+      const ours = present.find((network) => network.Name === shared.network);
+      if (ours) {
+        const subnet = ours.IPAM?.Config?.[0]?.Subnet;
+        if (subnet === range.subnet) return false;
+        throw new SitegenError(`Docker's network "${shared.network}" has the range ${subnet ?? 'of nobody'}, not ${range.subnet}`, {
+          hint: `remove all sites and "docker network rm ${shared.network}", or set network.containers back`,
+        });
+      }
+      await api.createNetwork({
+        Name: shared.network,
+        Driver: 'bridge',
+        IPAM: { Driver: 'default', Config: [{ Subnet: range.subnet, Gateway: range.gateway, IPRange: range.dynamic }] },
+        Options: { 'com.docker.network.bridge.name': shared.bridge, 'com.docker.network.bridge.enable_icc': 'false' },
+      });
+      return true;
+    }),
+    otherNetworks: () => attempt('list networks', async () => {
+      const networks = await api.listNetworks();
+      return networks.filter((network) => network.Name !== shared.network)
+        .flatMap((network) => (network.IPAM?.Config ?? []).map((config) => ({ name: network.Name, subnet: config.Subnet ?? '' })))
+        .filter(({ subnet }) => subnet.includes('.'));
+    }),
+  };
+}
+
+async function follow(api: Dockerode, stream: NodeJS.ReadableStream, report: (line: string) => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    api.modem.followProgress(stream, (error: Error | null) => {
+      if (error) reject(error);
+      else resolve();
+    }, (event: { status?: string; id?: string }) => {
+      if (event.status && !event.id) report(event.status);
+    });
+  });
+}
+
+async function pack(files: readonly ContextFile[]): Promise<NodeJS.ReadableStream> {
+  const archive = tar.pack();
+  const fill = async () => {
+    for (const file of files) {
+      // A fixed time keeps Docker's build cache valid.
+      const header = { name: file.name, mode: file.mode, mtime: new Date(0) };
+      if ('content' in file) {
+        archive.entry(header, file.content);
+      } else {
+        const entry = archive.entry({ ...header, size: file.size });
+        await pipeline(createReadStream(file.hostFile), entry);
+      }
+    }
+    archive.finalize();
+  };
+  fill().catch((error: unknown) => archive.destroy(error as Error));
+  return Promise.resolve(archive as unknown as NodeJS.ReadableStream);
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { statusCode?: number } | undefined)?.statusCode;
+}
+
+function failure(what: string, error: unknown): SitegenError {
+  if (error instanceof SitegenError) return error;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES') {
+    return new SitegenError(`cannot ${what}: Docker does not answer at ${paths.dockerSocket}`, {
+      hint: code === 'EACCES' ? 'run it as root' : 'look at: systemctl status docker', cause: error,
+    });
+  }
+  const { json, message } = error as { json?: { message?: string }; message?: string };
+  const text = (json?.message ?? message ?? String(error)).trim();
+  return new SitegenError(`Docker would not ${what}: ${text}`, {
+    cause: error,
+    hint: text.includes('no space left') ? 'make room: df -h; docker system df' : undefined,
+  });
+}

@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { SitegenError } from '../pure/errors.ts';
+
+/** A file to write; mode is 0644 unless given. */
+export interface FileToWrite {
+  path: string;
+  content: string;
+  mode?: number;
+}
+
+/**
+ * Writes files so that after a crash each has either its old or its new content: a temporary
+ * file in the same directory, fsync, rename, and at the end one fsync of each directory.
+ */
+export async function writeAtomic(...files: readonly FileToWrite[]): Promise<void> {
+  const directories = new Set<string>();
+  for (const { path: file, content, mode = 0o644 } of files) {
+    const directory = path.dirname(file);
+    // Not derived from the name, which may already be as long as a file system allows.
+    const temporary = path.join(directory, `.sitegen-${randomBytes(6).toString('hex')}.tmp`);
+    try {
+      if (!directories.has(directory)) await fs.mkdir(directory, { recursive: true });
+      const handle = await fs.open(temporary, 'wx', mode);
+      try {
+        await handle.writeFile(content);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await fs.rename(temporary, file);
+    } catch (error) {
+      await fs.rm(temporary, { force: true });
+      throw fileError('write', file, error);
+    }
+    directories.add(directory);
+  }
+  for (const directory of directories) await syncDirectory(directory);
+}
+
+/**
+ * Makes symbolic links to a file of the same name, relative or not; those that exist stay.
+ * The directory is synced, so the links are there after a crash.
+ */
+export async function linkInto(directory: string, targets: readonly string[]): Promise<void> {
+  if (targets.length === 0) return;
+  try {
+    await fs.mkdir(directory, { recursive: true });
+    for (const target of targets) {
+      await fs.symlink(target, path.join(directory, path.basename(target))).catch((error: unknown) => {
+        if (codeOf(error) !== 'EEXIST') throw error;
+      });
+    }
+  } catch (error) {
+    throw fileError('link into', directory, error);
+  }
+  await syncDirectory(directory);
+}
+
+/** Content of a text file, or undefined when it does not exist. */
+export async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await fs.readFile(file, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw fileError('read', file, error);
+  }
+}
+
+/** Removes a file or a whole tree; what is not there counts as removed. Links are never followed. */
+export async function remove(target: string): Promise<void> {
+  try {
+    await fs.rm(target, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError('remove', target, error);
+  }
+}
+
+/** Names in a directory, sorted; none when it does not exist. */
+export async function namesIn(directory: string): Promise<string[]> {
+  try {
+    const names = await fs.readdir(directory);
+    return names.sort();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw fileError('read', directory, error);
+  }
+}
+
+/** True when something with this name exists, be it a dangling link. */
+export async function exists(target: string): Promise<boolean> {
+  try {
+    await fs.lstat(target);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw fileError('look at', target, error);
+  }
+}
+
+/**
+ * Makes a directory below a root that a container may have written to.
+ * @returns true when it was missing
+ * @throws SitegenError when a link stands in its way, which would lead out of the root
+ */
+export async function makeBelow(root: string, directory: string): Promise<boolean> {
+  let made = false;
+  try {
+    made = (await fs.mkdir(root, { recursive: true, mode: 0o755 })) !== undefined;
+    let at = root;
+    for (const name of path.relative(root, directory).split(path.sep).filter((part) => part !== '')) {
+      at = path.join(at, name);
+      const status = await fs.lstat(at).catch((error: unknown) => {
+        if (codeOf(error) === 'ENOENT') return undefined;
+        throw error;
+      });
+      if (status === undefined) {
+        await fs.mkdir(at, { mode: 0o755 });
+        made = true;
+      } else if (!status.isDirectory()) {
+        throw new SitegenError(`${at} is ${status.isSymbolicLink() ? 'a link' : 'no directory'} and will not be mounted`, {
+          hint: 'replace it by a directory, or change the site\'s volumes',
+        });
+      }
+    }
+  } catch (error) {
+    throw fileError('make', directory, error);
+  }
+  return made;
+}
+
+/** True when the running user may write into a directory, or into the nearest one above it that exists. */
+export async function mayWrite(directory: string): Promise<boolean> {
+  try {
+    await fs.access(directory, constants.W_OK);
+    return true;
+  } catch (error) {
+    const parent = path.dirname(directory);
+    return codeOf(error) === 'ENOENT' && parent !== directory ? mayWrite(parent) : false;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await fs.open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function fileError(verb: string, file: string, error: unknown): SitegenError {
+  if (error instanceof SitegenError) return error;
+  const code = codeOf(error);
+  const why = code === undefined ? String(error) : (reasons[code] ?? code);
+  return new SitegenError(`cannot ${verb} ${file}: ${why}`, { cause: error, hint: code === undefined ? undefined : hints[code] });
+}
+
+const reasons: Record<string, string> = {
+  ENOSPC: 'the disk is full', EACCES: 'permission denied', EPERM: 'not permitted', EROFS: 'the file system is read-only',
+  EISDIR: 'it is a directory', ENOTDIR: 'a part of the path is no directory', EDQUOT: 'the quota is used up', ENAMETOOLONG: 'its name is too long',
+};
+
+const hints: Record<string, string> = {
+  ENOSPC: 'make room: df -h; then try again', EACCES: 'run it as root', EPERM: 'run it as root',
+};
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}

@@ -1,0 +1,36 @@
+import { spawn } from 'node:child_process';
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { SitegenError } from '../pure/errors.ts';
+
+/**
+ * Runs an action while holding an flock(2). Node has no flock, so a child holds it: `flock`
+ * runs `cat` once it has the lock, and both end when our end of the pipe closes, be it by a kill.
+ * @param waiting called when somebody else has the lock and we wait
+ */
+export async function withLock<T>(file: string, waiting: () => void, action: () => Promise<T>): Promise<T> {
+  await fs.mkdir(path.dirname(file), { recursive: true }).catch((error: unknown) => {
+    throw new SitegenError(`cannot make ${path.dirname(file)}: run it as root`, { cause: error });
+  });
+  const holder = spawn('flock', ['--exclusive', file, 'cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise<void>((resolve) => {
+    holder.once('close', () => { resolve(); });
+    holder.once('error', () => { resolve(); });
+  });
+  const timer = setTimeout(waiting, 300);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      holder.once('error', (error) => { reject(new SitegenError(`cannot lock ${file}: ${error.message}`, { cause: error })); });
+      holder.once('exit', (code) => { reject(new SitegenError(`cannot lock ${file}: flock ended with ${code ?? 'a signal'}`, { hint: 'run it as root' })); });
+      holder.stdout.once('data', () => { resolve(); });
+      holder.stdin.on('error', () => undefined);
+      holder.stdin.write('\n');
+    });
+    clearTimeout(timer);
+    return await action();
+  } finally {
+    clearTimeout(timer);
+    holder.stdin.end();
+    await ended;
+  }
+}

@@ -1,0 +1,93 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { SitegenError } from '../pure/errors.ts';
+import { shared } from '../pure/names.ts';
+
+const execute = promisify(execFile);
+
+/** The machine's IPv4 routes to other networks, as CIDR ranges with the device that they use. */
+export async function routes(): Promise<{ range: string; device: string }[]> {
+  const { stdout } = await tool('ip', ['-json', '-4', 'route', 'show', 'table', 'main']);
+  const rows = JSON.parse(stdout) as { dst: string; dev?: string }[];
+  return rows.filter(({ dst }) => dst !== 'default').map(({ dst, dev }) => ({ range: dst.includes('/') ? dst : `${dst}/32`, device: dev ?? '' }));
+}
+
+/** True when the local route to the site addresses and our nftables table are both there. */
+export async function inPlace(sites: string): Promise<boolean> {
+  const { stdout } = await tool('ip', ['-json', '-4', 'route', 'show', 'table', 'local', 'root', sites]);
+  if ((JSON.parse(stdout) as unknown[]).length === 0) return false;
+  try {
+    await execute('nft', ['list', 'set', 'inet', shared.table, 'held']);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function tool(program: string, args: string[]): Promise<{ stdout: string }> {
+  try {
+    return await execute(program, args);
+  } catch (error) {
+    const { code, stderr } = error as { code?: string | number; stderr?: string };
+    throw new SitegenError(`${program} failed: ${code === 'ENOENT' ? 'it is not installed' : (stderr ?? '').trim()}`, {
+      hint: code === 'ENOENT' ? 'run install.sh again' : undefined, cause: error,
+    });
+  }
+}
+
+/** A connection of the splice to a visitor, by the kernel's counters (ss -tni, tcp_info). */
+export interface Flow {
+  /** The visitor's end. */
+  address: string;
+  port: number;
+  received: number;
+  sent: number;
+  /** Bytes that wait to be read by the splice, or to be acknowledged by the visitor. */
+  receiveQueue: number;
+  sendQueue: number;
+  /** Milliseconds since data last came, and last went. */
+  lastReceived: number;
+  lastSent: number;
+}
+
+/** All connections that a site address has with visitors at this moment. */
+export async function flowsOf(siteAddress: string): Promise<Flow[]> {
+  const { stdout } = await tool('ss', ['-HtniO', 'state', 'connected', 'src', siteAddress]);
+  return parseFlows(stdout);
+}
+
+/** Reads the output of `ss -HtniO`. */
+export function parseFlows(text: string): Flow[] {
+  return text.split('\n').flatMap((line) => {
+    const peer = /^\s*\S+\s+(\d+)\s+(\d+)\s+\S+\s+\[?(?:::ffff:)?([\d.]+)\]?:(\d+)/.exec(line);
+    if (!peer) return [];
+    const counter = (name: string) => Number(new RegExp(`\\b${name}:(\\d+)`).exec(line)?.[1] ?? 0);
+    return [{
+      address: peer[3] ?? '',
+      port: Number(peer[4]),
+      receiveQueue: Number(peer[1]),
+      sendQueue: Number(peer[2]),
+      received: counter('bytes_received'),
+      sent: counter('bytes_sent'),
+      lastReceived: counter('lastrcv'),
+      lastSent: counter('lastsnd'),
+    }];
+  });
+}
+
+/**
+ * Keeps the next requests of idle connections from arriving; their clients send them again.
+ * The kernel forgets it after `seconds`, so a helper that dies locks nobody out.
+ */
+export async function holdFlows(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[], seconds: number): Promise<void> {
+  if (flows.length > 0) await tool('nft', ['add', 'element', 'inet', shared.table, 'held_flows', elements(siteAddress, flows, ` timeout ${seconds}s`)]);
+}
+
+/** Lets the requests of held connections through again. */
+export async function releaseFlows(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[]): Promise<void> {
+  if (flows.length > 0) await tool('nft', ['delete', 'element', 'inet', shared.table, 'held_flows', elements(siteAddress, flows, '')]);
+}
+
+function elements(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[], suffix: string): string {
+  return `{ ${flows.map(({ address, port }) => `${address} . ${port} . ${siteAddress}${suffix}`).join(', ')} }`;
+}

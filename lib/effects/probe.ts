@@ -1,0 +1,68 @@
+import http from 'node:http';
+import net from 'node:net';
+
+/** Where and how a container shows that it is ready. */
+export interface Target {
+  address: string;
+  port: number;
+  /** Asked for with GET when set; otherwise a connection is enough. */
+  path: string | undefined;
+  host: string;
+}
+
+/**
+ * Asks a container once whether it is ready: its port accepts, or its path is answered with a
+ * status below 500.
+ * @param timeoutMs after which it counts as not ready
+ */
+export async function isReady(target: Target, timeoutMs: number): Promise<boolean> {
+  return target.path === undefined ? accepts(target, timeoutMs) : answers(target, target.path, timeoutMs);
+}
+
+function accepts({ address, port }: Target, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host: address, port, timeout: timeoutMs });
+    const end = (ready: boolean) => () => {
+      socket.destroy();
+      resolve(ready);
+    };
+    socket.once('connect', end(true)).once('timeout', end(false)).once('error', end(false));
+  });
+}
+
+function answers({ address, port, host }: Target, path: string, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = http.get({ host: address, port, path, headers: { host, connection: 'close' }, timeout: timeoutMs }, (response) => {
+      response.destroy();
+      resolve((response.statusCode ?? 500) < 500);
+    });
+    request.once('timeout', () => request.destroy()).once('error', () => { resolve(false); });
+  });
+}
+
+/**
+ * Answers every request on a listening socket that systemd handed over.
+ * @param fd descriptor of the socket
+ * @param forMs how long; requests begun by then are still answered
+ * @returns how many requests were answered
+ */
+export async function answerAll(fd: number, response: { status: number; headers: Record<string, string>; body: string }, forMs: number): Promise<number> {
+  let answered = 0;
+  const server = http.createServer((request, reply) => {
+    answered += 1;
+    request.resume();
+    reply.writeHead(response.status, { ...response.headers, connection: 'close' });
+    reply.end(request.method === 'HEAD' ? undefined : response.body);
+  });
+  server.on('clientError', (_, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd }, resolve);
+  });
+  await new Promise((resolve) => setTimeout(resolve, forMs));
+  await new Promise<void>((resolve) => {
+    server.close(() => { resolve(); });
+    setTimeout(() => { server.closeAllConnections(); }, 1000).unref();
+  });
+  return answered;
+}

@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto';
+import ipaddr from 'ipaddr.js';
+import { SitegenError } from './errors.ts';
+
+/** The two IPv4 ranges, in CIDR notation: what visitors' connections come to, and where containers live. */
+export interface Ranges {
+  sites: string;
+  containers: string;
+}
+
+/** One site's pair of addresses; both stand at the same offset in their range. */
+export interface SiteAddress {
+  site: string;
+  container: string;
+}
+
+/** Offsets below belong to the bridge, and to containers that get an address from Docker. */
+export const reservedOffsets = 256;
+
+/**
+ * The pair of addresses at an offset.
+ * @throws SitegenError when the offset is not in the ranges
+ */
+export function addressAt(offset: number, ranges: Ranges): SiteAddress {
+  if (offset < reservedOffsets || offset >= capacity(ranges)) {
+    throw new SitegenError(`address offset ${offset} is outside ${ranges.sites} and ${ranges.containers}`);
+  }
+  return { site: toText(base(ranges.sites) + offset), container: toText(base(ranges.containers) + offset) };
+}
+
+/** Offset of a site address in its range, or undefined when it is not in it or reserved. */
+export function offsetOf(siteAddress: string, ranges: Ranges): number | undefined {
+  if (!ipaddr.IPv4.isValidFourPartDecimal(siteAddress)) return undefined;
+  const offset = toNumber(siteAddress) - base(ranges.sites);
+  return offset >= reservedOffsets && offset < capacity(ranges) ? offset : undefined;
+}
+
+/**
+ * Where a domain belongs: its hash, or the next free offset after it.
+ * @param taken offsets of other sites
+ * @returns the offset, and whether it is not the hash's own and so has to be recorded
+ * @throws SitegenError when every offset is taken
+ */
+export function chooseOffset(domain: string, ranges: Ranges, taken: ReadonlySet<number>): { offset: number; collided: boolean } {
+  const size = capacity(ranges) - reservedOffsets;
+  const hash = createHash('sha256').update(domain).digest().readUInt32BE(0) % size;
+  for (let step = 0; step < size; step++) {
+    const offset = reservedOffsets + ((hash + step) % size);
+    if (!taken.has(offset)) return { offset, collided: step > 0 };
+  }
+  throw new SitegenError(`${domain}: all ${size} addresses of ${ranges.sites} are taken`, {
+    hint: 'set network.sites and network.containers to larger ranges in sitegen.yaml',
+  });
+}
+
+/** The address of the bridge, as containers see their host. */
+export function gateway(containers: string): string {
+  return toText(base(containers) + 1);
+}
+
+/** The part of the containers' range that Docker may hand out by itself. */
+export function dynamicRange(containers: string): string {
+  return `${toText(base(containers))}/24`;
+}
+
+/** True when two IPv4 ranges in CIDR notation share an address. */
+export function overlap(a: string, b: string): boolean {
+  const [x, y] = [parse(a), parse(b)];
+  const bits = Math.min(x[1], y[1]);
+  return x[0].match(y[0], bits);
+}
+
+/** Why a text cannot be one of the ranges, or undefined when it can. */
+export function rangeFault(cidr: string): string | undefined {
+  if (!ipaddr.IPv4.isValidCIDR(cidr)) return 'is not an IPv4 range';
+  const bits = parse(cidr)[1];
+  if (bits > 22) return 'is too small';
+  if (bits < 8) return 'is too large';
+  return toNumber(parse(cidr)[0].toString()) === base(cidr) ? undefined : `has host bits set: write ${toText(base(cidr))}/${bits}`;
+}
+
+/** Last offset + 1; the broadcast address is left out. */
+function capacity(ranges: Ranges): number {
+  const size = (cidr: string) => 2 ** (32 - parse(cidr)[1]);
+  return Math.min(size(ranges.sites), size(ranges.containers)) - 1;
+}
+
+function parse(cidr: string): [ipaddr.IPv4, number] {
+  return ipaddr.IPv4.parseCIDR(cidr.includes('/') ? cidr : `${cidr}/32`);
+}
+
+function base(cidr: string): number {
+  return toNumber(ipaddr.IPv4.networkAddressFromCIDR(cidr).toString());
+}
+
+function toNumber(address: string): number {
+  return Buffer.from(ipaddr.IPv4.parse(address).toByteArray()).readUInt32BE(0);
+}
+
+function toText(value: number): string {
+  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
+}

@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+import { shared, siteNames, type SiteNames } from './names.ts';
+import type { SiteAddress } from './addresses.ts';
+import { escapeUnit, render, type View } from './render.ts';
+import type { Limits, Site } from './site.ts';
+import { paths } from './names.ts';
+
+/** Text of the per-site templates, by file name without ending. */
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice', string>>;
+
+/** A file as it should be. */
+export interface RenderedFile {
+  path: string;
+  content: string;
+}
+
+/** Everything that a site is made of on a machine. */
+export interface Desired {
+  names: SiteNames;
+  address: SiteAddress;
+  enabled: boolean;
+  files: readonly RenderedFile[];
+  container: ContainerSpec;
+  /** Directories that must exist before the container can start. */
+  dataDirs: readonly string[];
+}
+
+/** Body of Docker's `POST /containers/create`, as far as sitegen sets it. */
+export interface ContainerSpec {
+  Image: string;
+  Hostname: string;
+  Env: string[];
+  Labels: Record<string, string>;
+  HostConfig: {
+    NetworkMode: string;
+    CgroupParent: string;
+    Mounts: { Type: 'bind'; Source: string; Target: string; ReadOnly: boolean; BindOptions: { CreateMountpoint: false } }[];
+    LogConfig: { Type: 'journald'; Config: Record<string, string> };
+    CapDrop: string[];
+    CapAdd: string[];
+    SecurityOpt: string[];
+    RestartPolicy: { Name: 'no' };
+  };
+  NetworkingConfig: { EndpointsConfig: Record<string, { IPAMConfig: { IPv4Address: string } }> };
+}
+
+/** What images for the web need while they start as root and then drop it themselves. */
+const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
+
+/** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
+const marginMs = 30_000;
+
+/**
+ * What a site should be on this machine; the one function behind apply, diff and the wake's repairs.
+ * @param image reference under which Docker knows the site's image
+ */
+export function desired(site: Site, address: SiteAddress, image: string, templates: Templates): Desired {
+  const names = siteNames(site.domain);
+  const { workload } = site;
+  const view: View = {
+    ...stringsOf(names),
+    siteAddress: address.site,
+    containerAddress: address.container,
+    port: workload.port,
+    readyPath: workload.ready.path ?? '',
+    readyMs: Math.round(workload.ready.timeoutMs),
+    stopMs: Math.round(workload.stopTimeoutMs),
+    startLimit: seconds(workload.ready.timeoutMs + marginMs),
+    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs),
+    codeDir: paths.codeDir,
+    limits: limitLines(workload.limits),
+  };
+  const unit = (name: string, template: keyof Templates): RenderedFile =>
+    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
+  return {
+    names,
+    address,
+    enabled: site.enabled,
+    files: [
+      unit(names.slice, 'slice'),
+      unit(names.appSlice, 'app-slice'),
+      unit(names.service, 'service'),
+      unit(names.socket, 'socket'),
+    ],
+    container: containerSpec(site, names, address, image),
+    dataDirs: [names.dataDir, ...workload.mounts.map((mount) => sourceOf(names, mount.directory))],
+  };
+}
+
+/** The label by which apply sees whether a container is still the one that it would create. */
+export function specHash(spec: ContainerSpec): string {
+  return createHash('sha256').update(JSON.stringify({ ...spec, Labels: { ...spec.Labels, [shared.labels.spec]: '' } })).digest('hex').slice(0, 16);
+}
+
+function containerSpec(site: Site, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
+  const { workload } = site;
+  const spec: ContainerSpec = {
+    Image: image,
+    // Linux allows 64 characters (gethostname(2)).
+    Hostname: site.domain.length <= 64 ? site.domain : (site.domain.split('.', 1)[0] ?? 'site'),
+    Env: Object.entries(workload.env).map(([name, value]) => `${name}=${value}`),
+    Labels: {
+      [shared.labels.domain]: site.domain,
+      [shared.labels.spec]: '',
+      // journald attributes what root logs with this field to the unit (systemd.journal-fields(7)).
+      OBJECT_SYSTEMD_UNIT: names.service,
+    },
+    HostConfig: {
+      NetworkMode: shared.network,
+      CgroupParent: names.appSlice,
+      Mounts: workload.mounts.map((mount) => ({
+        Type: 'bind',
+        Source: sourceOf(names, mount.directory),
+        Target: mount.target,
+        ReadOnly: mount.readOnly,
+        BindOptions: { CreateMountpoint: false },
+      })),
+      LogConfig: { Type: 'journald', Config: { labels: 'OBJECT_SYSTEMD_UNIT', tag: names.container } },
+      CapDrop: ['ALL'],
+      CapAdd: capabilities,
+      SecurityOpt: ['no-new-privileges'],
+      RestartPolicy: { Name: 'no' },
+    },
+    NetworkingConfig: { EndpointsConfig: { [shared.network]: { IPAMConfig: { IPv4Address: address.container } } } },
+  };
+  spec.Labels[shared.labels.spec] = specHash(spec);
+  return spec;
+}
+
+function sourceOf(names: SiteNames, directory: string): string {
+  return directory === '.' ? names.dataDir : `${names.dataDir}/${directory}`;
+}
+
+function limitLines(limits: Limits): Record<string, string>[] {
+  return Object.entries(limits).map(([name, value]) => ({ name, value }));
+}
+
+function stringsOf(names: SiteNames): Record<string, string> {
+  const { units: _, ...rest } = names;
+  return rest;
+}
+
+function seconds(ms: number): string {
+  return `${Math.ceil(ms / 1000)}s`;
+}

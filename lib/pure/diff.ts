@@ -1,0 +1,106 @@
+import type { Desired, RenderedFile } from './desired.ts';
+import { isSiteUnit, paths, siteNames } from './names.ts';
+
+/** What is on the machine, as far as apply compares it. */
+export interface Actual {
+  /** Content of our unit files, by path; a file that is missing has no entry. */
+  files: ReadonlyMap<string, string>;
+  /** ActiveState of loaded units, by name. */
+  units: ReadonlyMap<string, string>;
+  /** Sockets that start at boot. */
+  enabled: ReadonlySet<string>;
+  /** Our containers, by name. */
+  containers: ReadonlyMap<string, { specHash: string; domain: string }>;
+  /** Directories that are there, of those that are desired. */
+  directories: ReadonlySet<string>;
+}
+
+/** One thing that apply would do, in the order in which it has to be done. */
+export type Step =
+  | { do: 'make directory'; path: string }
+  | { do: 'stop'; unit: string }
+  | { do: 'remove container'; name: string }
+  | { do: 'write'; file: RenderedFile; before: string | undefined }
+  | { do: 'remove file'; path: string }
+  | { do: 'reload' }
+  | { do: 'create container'; name: string }
+  | { do: 'disable'; unit: string }
+  | { do: 'enable'; unit: string }
+  | { do: 'start'; unit: string };
+
+/**
+ * What makes one site on the machine equal to what it should be. A site that is awake is
+ * stopped only when its container or its address changes; the next visitor wakes it again.
+ */
+export function diffSite(want: Desired, actual: Actual): Step[] {
+  const { names } = want;
+  const steps: Step[] = want.dataDirs.filter((path) => !actual.directories.has(path)).map((path) => ({ do: 'make directory', path }));
+  const writes = want.files.filter((file) => actual.files.get(file.path) !== file.content)
+    .map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) }));
+  const socketChanged = writes.some((step) => step.do === 'write' && step.file.path.endsWith('.socket'));
+  const container = actual.containers.get(names.container);
+  const specChanged = container !== undefined && container.specHash !== want.container.Labels['sitegen.spec'];
+  const listening = isUp(actual.units.get(names.socket));
+
+  if (isUp(actual.units.get(names.socket)) && (!want.enabled || socketChanged)) steps.push({ do: 'stop', unit: names.socket });
+  if (isUp(actual.units.get(names.service)) && (!want.enabled || socketChanged || specChanged)) steps.push({ do: 'stop', unit: names.service });
+  if (specChanged) steps.push({ do: 'remove container', name: names.container });
+  steps.push(...writes);
+  if (want.files.some((file) => actual.files.get(file.path) !== file.content && actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
+  if (container === undefined || specChanged) steps.push({ do: 'create container', name: names.container });
+  if (want.enabled && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
+  if (!want.enabled && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
+  if (want.enabled && (!listening || socketChanged)) steps.push({ do: 'start', unit: names.socket });
+  return steps;
+}
+
+/**
+ * What takes a site off the machine whose settings are gone. Its data stays.
+ * @param domain as the labels of its container or the names of its units say
+ */
+export function diffRemoved(domain: string, actual: Actual): Step[] {
+  const names = siteNames(domain);
+  const present = names.units.filter((unit) => actual.files.has(`${paths.unitsDir}/${unit}`));
+  const loaded = [names.socket, names.service, names.appSlice, names.slice].filter((unit) => actual.units.has(unit));
+  return [
+    ...loaded.map((unit): Step => ({ do: 'stop', unit })),
+    ...(actual.enabled.has(names.socket) ? [{ do: 'disable', unit: names.socket } as const] : []),
+    ...(actual.containers.has(names.container) ? [{ do: 'remove container', name: names.container } as const] : []),
+    ...present.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })),
+  ];
+}
+
+/** One line for a step, as diff and dry runs print it. */
+export function describeStep(step: Step): string {
+  switch (step.do) {
+    case 'write': return `${step.before === undefined ? 'create' : 'change'} ${step.file.path}`;
+    case 'remove file': return `remove ${step.path}`;
+    case 'make directory': return `make directory ${step.path}`;
+    case 'reload': return 'reload systemd, once for all';
+    case 'create container':
+    case 'remove container': return `${step.do} ${step.name}`;
+    default: return `${step.do} ${step.unit}`;
+  }
+}
+
+/** The lines in which two versions of a small file differ, with `-` and `+`; order as in the files. */
+export function changedLines(before: string, after: string): string[] {
+  const [old, now] = [before.split('\n'), after.split('\n')];
+  return [
+    ...old.filter((line) => !now.includes(line)).map((line) => `- ${line}`),
+    ...now.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
+  ];
+}
+
+/** Unit files in a listing of `paths.unitsDir` that look like ours. */
+export function siteUnitFiles(listing: readonly string[]): string[] {
+  return listing.filter((name) => isSiteUnit(name)).map((name) => `${paths.unitsDir}/${name}`);
+}
+
+function isUp(activeState: string | undefined): boolean {
+  return activeState === 'active' || activeState === 'activating' || activeState === 'reloading' || activeState === 'deactivating';
+}
+
+function unitOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

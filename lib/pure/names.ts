@@ -1,0 +1,137 @@
+import { createHash } from 'node:crypto';
+import { domainToASCII } from 'node:url';
+import { usageError } from './errors.ts';
+
+/** systemd's UNIT_NAME_MAX less the terminating zero. */
+const unitNameMax = 255;
+
+/** Where things are. No other file writes a path of sitegen's. */
+export const paths = {
+  settings: '/etc/sitegen',
+  defaultsFile: '/etc/sitegen/sitegen.yaml',
+  sitesDir: '/etc/sitegen/sites',
+  unitsDir: '/etc/systemd/system',
+  /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
+   * which every unit claims to need a daemon-reload. */
+  enabledDir: '/etc/systemd/system/sockets.target.wants',
+  stateDir: '/var/lib/sitegen',
+  alarmsDir: '/var/lib/sitegen/alarms',
+  runDir: '/run/sitegen',
+  codeDir: '/usr/lib/sitegen',
+  networkRules: '/var/lib/sitegen/network.nft',
+  networkEnvironment: '/var/lib/sitegen/network.env',
+  dockerSocket: '/run/docker.sock',
+  cgroupRoot: '/sys/fs/cgroup',
+} as const;
+
+/** Names that all sites share. */
+export const shared = {
+  network: 'sitegen',
+  bridge: 'sitegen0',
+  parentSlice: 'site.slice',
+  networkUnit: 'sitegen-network.service',
+  table: 'sitegen',
+  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
+} as const;
+
+/** Everything that is called after one domain. */
+export interface SiteNames {
+  domain: string;
+  /** The domain, or a short stand-in where a unit name would get too long. */
+  id: string;
+  socket: string;
+  service: string;
+  /** Limits of the whole site: splice and container. */
+  slice: string;
+  /** The container alone, below `slice`: what is frozen must not hold the service. */
+  appSlice: string;
+  /** Names of all unit files, in the order in which they are written. */
+  units: readonly string[];
+  container: string;
+  settingsFile: string;
+  siteDir: string;
+  dataDir: string;
+  cgroup: string;
+  appCgroup: string;
+}
+
+/**
+ * Checks a domain as a person types it and brings it into the one form used everywhere:
+ * lower case, punycode, no trailing dot.
+ * @throws SitegenError (usage) that says what is wrong with it
+ */
+export function parseDomain(input: string): string {
+  const refuse = (why: string) =>
+    usageError(`${JSON.stringify(input)} is not a domain: ${why}`, 'give a name such as example.com');
+  const trimmed = input.endsWith('.') ? input.slice(0, -1) : input;
+  if (trimmed === '') throw refuse('it is empty');
+  if (trimmed.includes('*')) throw refuse('wildcards cannot be a site');
+  if (/[\s/\\@:?#%]/.test(trimmed)) throw refuse('only letters, digits, hyphens and dots are allowed');
+  const ascii = domainToASCII(trimmed);
+  if (ascii === '') throw refuse('only letters, digits, hyphens and dots are allowed');
+  const labels = ascii.split('.');
+  for (const label of labels) {
+    if (label === '') throw refuse('there is an empty label between two dots');
+    if (label.length > 63) throw refuse(`the label "${label.slice(0, 20)}…" has ${label.length} characters, 63 are allowed`);
+    if (!/^[a-z0-9-]+$/.test(label)) throw refuse(`the label "${label}" has other characters than letters, digits and hyphens`);
+    if (label.startsWith('-') || label.endsWith('-')) throw refuse(`the label "${label}" begins or ends with a hyphen`);
+  }
+  if (labels.length < 2) throw refuse('it has one label only');
+  if (/^\d+$/.test(labels.at(-1) ?? '')) throw refuse('it ends in a number, like an address');
+  if (ascii.length > 253) throw refuse(`it has ${ascii.length} characters, 253 are allowed`);
+  return ascii;
+}
+
+/**
+ * All names of a site. Pure: the same domain always gives the same names.
+ * @param domain as `parseDomain` returns it
+ */
+export function siteNames(domain: string): SiteNames {
+  const id = siteId(domain);
+  const slice = `site-${escapeHyphens(id)}.slice`;
+  const appSlice = `site-${escapeHyphens(id)}-app.slice`;
+  const socket = `site-${id}.socket`;
+  const service = `site-${id}.service`;
+  const siteDir = `${paths.stateDir}/sites/${id}`;
+  const cgroup = `${paths.cgroupRoot}/${shared.parentSlice}/${slice}`;
+  return {
+    domain,
+    id,
+    socket,
+    service,
+    slice,
+    appSlice,
+    units: [slice, appSlice, service, socket],
+    container: `site-${id}`,
+    settingsFile: `${paths.sitesDir}/${id}.yaml`,
+    siteDir,
+    dataDir: `${siteDir}/data`,
+    cgroup,
+    appCgroup: `${cgroup}/${appSlice}`,
+  };
+}
+
+/** Template instance that raises the alarm of a unit; its name is the longest that a site causes. */
+export function alarmUnit(unit: string): string {
+  return `sitegen-alarm@${unit}.service`;
+}
+
+/** Matches the unit files of sites in `paths.unitsDir`. */
+export function isSiteUnit(fileName: string): boolean {
+  return /^site-.+\.(socket|service|slice)$/.test(fileName);
+}
+
+function siteId(domain: string): string {
+  const longest = Math.max(
+    alarmUnit(`site-${domain}.service`).length,
+    `site-${escapeHyphens(domain)}-app.slice`.length,
+  );
+  if (longest <= unitNameMax) return domain;
+  // "_" cannot be in a domain, so a short name is never another site's.
+  return `${domain.slice(0, 40)}_${createHash('sha256').update(domain).digest('hex').slice(0, 16)}`;
+}
+
+/** In a slice's name "-" means nesting (systemd.slice(5)), so the domain's own are escaped as systemd-escape does. */
+function escapeHyphens(text: string): string {
+  return text.replaceAll('-', String.raw`\x2d`);
+}

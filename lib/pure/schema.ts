@@ -1,0 +1,127 @@
+import { z } from 'zod';
+import { rangeFault } from './addresses.ts';
+import { isPercent, isSize, parseSpan } from './quantities.ts';
+import { parseDomain } from './names.ts';
+import { reasonOf } from './errors.ts';
+
+/**
+ * The one schema of all files that people write: types, validation and (through `describe`)
+ * the text of the reference come from here. Limits carry systemd's names in camel case.
+ */
+
+const noControl = (text: string) => !/[\u0000-\u001f\u007f]/.test(text);
+
+const text = () => z.string().refine(noControl, 'must be one line without control characters');
+
+const size = () => z.union([z.string(), z.number().int().positive()]).transform(String)
+  .refine(isSize, 'is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity');
+
+const span = () => z.union([z.string(), z.number().positive()]).transform(String)
+  .refine((value) => (parseSpan(value) ?? 0) > 0, 'is not a time span: write for example 30s, 1min 30s or 500ms');
+
+const weight = () => z.int().min(1).max(10_000);
+
+const domain = () => z.string().transform((value, context) => {
+  try {
+    return parseDomain(value);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: reasonOf(error) });
+    return z.NEVER;
+  }
+});
+
+const limits = z.strictObject({
+  memoryMax: size().describe('memory that container and splice together may use; above it the container is killed'),
+  memoryHigh: size().describe('memory above which the site is slowed down'),
+  cpuWeight: weight().describe('share of the CPU when it is scarce; 100 is normal'),
+  cpuQuota: z.string().refine((value) => isPercent(value), 'is not a quota: write a percentage of one CPU such as 150%')
+    .describe('CPU time at most, as a percentage of one CPU'),
+  ioWeight: weight().describe('share of the disk when it is scarce; 100 is normal'),
+  tasksMax: z.union([z.int().positive(), z.literal('infinity')]).transform(String)
+    .describe('processes and threads at most'),
+}).partial();
+
+const ready = z.strictObject({
+  path: text().refine((value) => value.startsWith('/') && !value.includes(' '), 'must begin with / and have no space')
+    .describe('the site is ready when this path is answered with a status below 500'),
+  tcp: z.literal(true).describe('the site is ready when its port accepts a connection; this is the default'),
+  timeout: span().describe('how long a visitor is held while the site wakes; then 503'),
+}).partial().refine((value) => value.path === undefined || value.tcp === undefined, 'has both path and tcp: keep one');
+
+const stop = z.strictObject({
+  timeout: span().describe('how long a stop waits for requests in flight, and then for the container to end'),
+}).partial();
+
+/** Docker's notation, with a host part that cannot leave the site's data directory. */
+const volume = () => text().refine(
+  (value) => /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*):\/[^:]*(:ro|:rw)?$/.test(value)
+    && !value.split(/[:/]/).includes('..'),
+  'is not a volume: write directory:/path/in/the/container, the directory below the site\'s data',
+);
+
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\'s name: use letters, digits and _');
+const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()]).transform(String)
+  .refine((value) => !value.includes('\0'), 'must not contain a zero byte'));
+
+const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
+const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: see "sitegen apps"');
+const port = () => z.int().min(1).max(65_535);
+
+const workloadFields = {
+  image: image().describe('Docker image, present or pulled').optional(),
+  port: port().describe('port the container listens on').optional(),
+  env: env.describe('environment of the container').optional(),
+  volumes: z.array(volume()).describe('directories kept in the site\'s data, as directory:/path/in/the/container[:ro]').optional(),
+  limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
+  ready: ready.describe('when the site counts as awake').optional(),
+  stop: stop.describe('how the site is stopped').optional(),
+};
+
+/** `/etc/sitegen/sites/<domain>.yaml`. */
+export const siteSchema = z.strictObject({
+  domain: domain().describe('the site\'s main name; the file is called after it'),
+  aliases: z.array(domain()).describe('other names of the site').optional(),
+  app: appName().describe('preset from the catalogue; either app or image').optional(),
+  ...workloadFields,
+  enabled: z.boolean().describe('false: nothing listens for the site').optional(),
+  address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
+}).refine((value) => value.app === undefined || value.image === undefined, { message: 'has both app and image: keep one', path: ['image'] });
+
+/** `templates/apps/<name>/app.yaml`. */
+export const appSchema = z.strictObject({
+  description: text().describe('one line for the list of apps'),
+  build: z.strictObject({
+    hostFiles: z.record(z.string(), z.string().startsWith('/'))
+      .describe('files of the host that the build context needs: name in the context, path on the host').optional(),
+  }).describe('the image is built from the Dockerfile in this folder').optional(),
+  ...workloadFields,
+}).refine((value) => (value.build === undefined) !== (value.image === undefined), 'needs either build or image');
+
+const range = (what: string) => z.string()
+  .superRefine((value, context) => {
+    const fault = rangeFault(value);
+    if (fault !== undefined) context.addIssue({ code: 'custom', message: `${fault}; write an IPv4 range such as 10.213.0.0/16` });
+  }).describe(what);
+
+/** `/etc/sitegen/sitegen.yaml`. */
+export const defaultsSchema = z.strictObject({
+  network: z.strictObject({
+    sites: range('addresses that visitors\' connections come to, one a site, on this host only'),
+    containers: range('addresses of the containers'),
+  }).partial().describe('address ranges; change them before the first site').optional(),
+  defaults: z.strictObject({
+    app: appName().describe('app of a site that names neither app nor image'),
+    limits: limits.describe('limits of a site that sets none'),
+    ready: z.strictObject({ timeout: span().describe('see ready.timeout of a site') }).partial().describe('see ready of a site'),
+    stop: stop.describe('see stop of a site'),
+  }).partial().describe('what a site has that says nothing else').optional(),
+  alerts: z.strictObject({
+    command: z.array(text()).min(1).describe('program and arguments; the alarm\'s text comes on standard input'),
+    webhook: z.url({ protocol: /^https?$/ }).describe('URL that gets the alarm as JSON in a POST'),
+    email: text().regex(/^[^\s@-][^\s@]*@[^\s@]+$/, 'is not an e-mail address').describe('address that sendmail sends the alarm to'),
+  }).partial().describe('where alarms go besides the journal').optional(),
+});
+
+export type SiteFile = z.output<typeof siteSchema>;
+export type AppFile = z.output<typeof appSchema>;
+export type DefaultsFile = z.output<typeof defaultsSchema>;

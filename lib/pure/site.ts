@@ -1,0 +1,112 @@
+import { directoryOf } from './config.ts';
+import { SitegenError } from './errors.ts';
+import type { Ranges } from './addresses.ts';
+import { parseSpan } from './quantities.ts';
+import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
+
+/** A site with everything decided: presets and defaults are resolved away. */
+export interface Site {
+  domain: string;
+  aliases: readonly string[];
+  enabled: boolean;
+  /** Site address that was recorded because the domain's own was taken. */
+  recordedAddress: string | undefined;
+  workload: Workload;
+}
+
+/** What runs for a site. */
+export interface Workload {
+  image: ImageSource;
+  port: number;
+  env: Readonly<Record<string, string>>;
+  mounts: readonly Mount[];
+  limits: Limits;
+  ready: { path: string | undefined; timeoutMs: number };
+  /** Bound for requests in flight, and again for the container's own end. */
+  stopTimeoutMs: number;
+}
+
+/** An image by reference, or an app whose image is built on this machine. */
+export type ImageSource = { reference: string } | { app: string; build: NonNullable<AppFile['build']> };
+
+/** A directory below the site's data, and where the container sees it. */
+export interface Mount {
+  directory: string;
+  target: string;
+  readOnly: boolean;
+}
+
+/** systemd's resource settings, with the names that they have in units. */
+export type Limits = Readonly<Partial<Record<(typeof limitNames)[number], string>>>;
+
+export const limitNames = ['MemoryMax', 'MemoryHigh', 'CPUWeight', 'CPUQuota', 'IOWeight', 'TasksMax'] as const;
+
+/** What holds where no file says anything. */
+export const builtIn = {
+  app: 'welcome',
+  ranges: { sites: '10.213.0.0/16', containers: '10.214.0.0/16' } satisfies Ranges,
+  limits: { memoryMax: '512M', tasksMax: '512' },
+  readyTimeout: '60s',
+  stopTimeout: '10s',
+} as const;
+
+/** The machine's address ranges. */
+export function rangesOf(defaults: DefaultsFile): Ranges {
+  const { sites, containers } = defaults.network ?? {};
+  return { sites: sites ?? builtIn.ranges.sites, containers: containers ?? builtIn.ranges.containers };
+}
+
+/** Name of the app that a site uses, or undefined when it names an image. */
+export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefined {
+  return file.image === undefined ? (file.app ?? defaults.defaults?.app ?? builtIn.app) : undefined;
+}
+
+/**
+ * Merges a site's own settings over its app's over the machine's defaults.
+ * @param app definition of `appOf(file, defaults)`, with its name; undefined for a plain image
+ */
+export function resolve(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Site {
+  const preset = app?.file;
+  const ready = { ...preset?.ready, ...file.ready };
+  const path = file.ready?.tcp === true ? undefined : ready.path;
+  return {
+    domain: file.domain,
+    aliases: file.aliases ?? [],
+    enabled: file.enabled ?? true,
+    recordedAddress: file.address,
+    workload: {
+      image: imageOf(file, app),
+      port: file.port ?? preset?.port ?? 80,
+      env: { ...preset?.env, ...file.env },
+      mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
+      limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
+      ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
+      stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
+    },
+  };
+}
+
+function imageOf(file: SiteFile, app: { name: string; file: AppFile } | undefined): ImageSource {
+  const reference = file.image ?? app?.file.image;
+  if (reference !== undefined) return { reference };
+  if (app?.file.build) return { app: app.name, build: app.file.build };
+  throw new SitegenError(`${file.domain}: has neither image nor app`);
+}
+
+function toMount(volume: string): Mount {
+  const [, target = '', mode] = volume.split(':');
+  return { directory: directoryOf(volume), target, readOnly: mode === 'ro' };
+}
+
+function toLimits(limits: NonNullable<SiteFile['limits']>): Limits {
+  const entries = limitNames.flatMap((name) => {
+    const key = name.replace(/^(CPU|IO|.)/, (start) => start.toLowerCase()) as keyof typeof limits;
+    const value = limits[key];
+    return value === undefined ? [] : [[name, String(value)] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function toMs(span: string): number {
+  return parseSpan(span) ?? 0;
+}

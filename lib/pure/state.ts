@@ -1,0 +1,46 @@
+/** A site's states, in the order in which the first that applies is shown. */
+export const states = ['disabled', 'configured', 'data', 'image', 'created', 'installing', 'waking', 'awake', 'frozen', 'broken', 'asleep'] as const;
+
+export type State = (typeof states)[number];
+
+/** What was asked of systemd, Docker and the file system about one site. */
+export interface Facts {
+  /** Why the settings cannot be used, if so. */
+  settingsFault: string | undefined;
+  enabled: boolean;
+  /** ActiveState and SubState; undefined when the unit is not loaded. */
+  socket: { activeState: string; subState: string } | undefined;
+  service: { activeState: string; subState: string } | undefined;
+  unitFiles: boolean;
+  data: boolean;
+  image: boolean;
+  /** Docker's status of the container, or undefined when there is none. */
+  container: string | undefined;
+  frozen: boolean;
+}
+
+/**
+ * The one state of a site, with the reason where something is missing or wrong. "asleep" and
+ * "created" are no faults: the next visitor wakes the site, and makes its container first.
+ */
+export function stateOf(facts: Facts): { state: State; reason: string | undefined } {
+  const { socket, service, settingsFault } = facts;
+  if (settingsFault !== undefined) return { state: 'broken', reason: settingsFault };
+  if (!facts.enabled) return { state: 'disabled', reason: 'disabled in its settings' };
+  if (!facts.unitFiles) return { state: 'configured', reason: 'its units are not written yet: sitegen apply' };
+  if (socket?.activeState === 'failed') return { state: 'broken', reason: 'its socket has failed: see systemctl status of the socket' };
+  if (socket?.activeState !== 'active') return { state: 'configured', reason: 'its socket does not listen: sitegen apply' };
+  if (!facts.data) return { state: 'data', reason: 'its data directory is missing: restore it, or sitegen apply for an empty one' };
+  if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
+  if (service?.activeState === 'activating') return { state: 'waking', reason: undefined };
+  if (!facts.image) return { state: 'image', reason: 'its image is missing: the next visit or sitegen apply fetches it' };
+  if (service?.activeState === 'failed') return { state: 'broken', reason: 'its last wake failed; the next visit tries again' };
+  if (facts.container === undefined) return { state: 'created', reason: 'its container is missing: the next visit creates it' };
+  if (facts.frozen) return { state: 'frozen', reason: undefined };
+  return { state: 'asleep', reason: undefined };
+}
+
+/** True for a site that the next visitor would not reach. */
+export function isDown(state: State): boolean {
+  return ['configured', 'data', 'image', 'broken', 'disabled'].includes(state);
+}

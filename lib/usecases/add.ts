@@ -1,0 +1,166 @@
+import { exists, linkInto, makeBelow, mayWrite, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { addressAt } from '../pure/addresses.ts';
+import { allot } from '../pure/allot.ts';
+import { editYaml } from '../pure/config.ts';
+import { desired, type Desired } from '../pure/desired.ts';
+import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
+import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import { rangesOf } from '../pure/site.ts';
+import { stringify } from 'yaml';
+import { ensureImage } from './apply.ts';
+import { prepareMachine, type Deps } from './machine.ts';
+import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
+
+/** What the admin asked for; everything but the domain has a default. */
+export interface AddRequest {
+  domain: string;
+  aliases?: string[] | undefined;
+  app?: string | undefined;
+  image?: string | undefined;
+  port?: number | undefined;
+  env?: Record<string, string> | undefined;
+  volumes?: string[] | undefined;
+  memoryMax?: string | undefined;
+}
+
+/** What add made, or would make. */
+export interface AddPlan {
+  want: Desired;
+  loaded: LoadedSite;
+  settings: string;
+  /** The image has to be built or pulled first. */
+  imageMissing: boolean;
+}
+
+/**
+ * Checks everything that can be checked before anything is changed.
+ * @throws SitegenError for a name that is taken, settings that are wrong, or a machine that is not ready
+ */
+export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): Promise<AddPlan> {
+  const domain = parseDomain(request.domain);
+  const aliases = request.aliases?.map((alias) => parseDomain(alias));
+  if (aliases?.includes(domain)) throw usageError(`${domain} cannot be its own alias`);
+  const names = siteNames(domain);
+  if (await exists(names.settingsFile)) {
+    throw new SitegenError(`${domain}: the site exists already`, { hint: `see: sitegen status ${domain}; its settings: ${names.settingsFile}` });
+  }
+  const owner = await ownerOf([domain, ...(aliases ?? [])], domain);
+  if (owner) throw new SitegenError(`${owner.domain} belongs to the site ${owner.owner}`, { hint: `take it out of aliases in ${siteNames(owner.owner).settingsFile}` });
+  if (!await mayWrite(paths.sitesDir)) throw new SitegenError(`cannot write ${paths.sitesDir}: permission denied`, { hint: 'run it as root' });
+
+  const limits = request.memoryMax === undefined ? undefined : { memoryMax: request.memoryMax };
+  const settings = settingsText({ domain, aliases, app: request.app, image: request.image, port: request.port, env: request.env, volumes: request.volumes, limits });
+  const defaults = await loadDefaults();
+  const loaded = await loadSite(settings, names.settingsFile, defaults);
+  const ranges = rangesOf(defaults);
+  const { offsets, record } = allot([loaded.site], ranges, await takenOffsets(ranges));
+  const address = addressAt(offsets.get(domain) ?? -1, ranges);
+  const want = desired(loaded.site, address, loaded.image, await loadTemplates());
+  for (const file of want.files) {
+    if (await exists(file.path)) throw new SitegenError(`${domain}: ${file.path} exists already`, { hint: 'if it is a left-over, sitegen apply removes it' });
+  }
+  if (await deps.docker.find(names.container, domain)) {
+    throw new SitegenError(`${domain}: its container ${names.container} exists already`, { hint: 'it is a left-over: sitegen apply removes it' });
+  }
+  return {
+    want,
+    loaded,
+    settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
+    imageMissing: !await deps.docker.hasImage(loaded.image),
+  };
+}
+
+/**
+ * Adds a site: settings, data directories, image, container, units; at the end its socket
+ * listens. When a step fails, those before it are undone in reverse and the error is thrown.
+ */
+export async function add(deps: Deps, request: AddRequest): Promise<AddPlan> {
+  const plan = await planAdd(deps, request);
+  const { want, loaded } = plan;
+  const { names } = want;
+  const undo: (() => Promise<void>)[] = [];
+  const act = async (action: () => Promise<unknown>, back: () => Promise<void>) => {
+    undo.push(back);
+    await action();
+  };
+  const hadData = await exists(names.siteDir);
+  try {
+    await prepareMachine(deps, rangesOf(await loadDefaults()));
+    await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
+    await act(
+      async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
+      async () => { if (!hadData) await remove(names.siteDir); },
+    );
+    if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
+    await act(() => deps.docker.create(names.container, want.container), () => deps.docker.remove(names.container, names.domain));
+    await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });
+    await act(() => linkInto(paths.enabledDir, [`${paths.unitsDir}/${names.socket}`]), () => remove(`${paths.enabledDir}/${names.socket}`));
+    await act(() => deps.systemd.start(names.socket), () => stopAll(deps, names.units));
+  } catch (error) {
+    for (const back of undo.reverse()) {
+      await back().catch((undoing: unknown) => { deps.report(`while undoing: ${reasonOf(undoing)}`); });
+    }
+    throw error;
+  }
+  return plan;
+}
+
+/** What a removal takes away. */
+export interface RemovePlan {
+  domain: string;
+  purge: boolean;
+  lines: string[];
+}
+
+/** Checks that a site exists, and says what its removal would take away. */
+export async function planRemove(domainInput: string, purge: boolean): Promise<RemovePlan> {
+  const domain = parseDomain(domainInput);
+  const names = siteNames(domain);
+  const there = [names.settingsFile, ...names.units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
+  const lines: string[] = [];
+  for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
+  if (lines.length === 0) {
+    throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
+  }
+  lines.push(`remove container ${names.container}`);
+  return { domain, purge, lines };
+}
+
+/**
+ * Removes a site: requests in flight are finished, then units, container and settings go.
+ * Its data stays unless `purge`. May be repeated after an interruption.
+ */
+export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
+  const names = siteNames(plan.domain);
+  await stopAll(deps, names.units);
+  await remove(`${paths.enabledDir}/${names.socket}`);
+  await deps.docker.remove(names.container, plan.domain);
+  for (const unit of names.units) {
+    await remove(`${paths.unitsDir}/${unit}`);
+    await remove(`${paths.unitsDir}/${unit}.d`);
+  }
+  for (const unit of names.units) await deps.systemd.resetFailed(unit);
+  await remove(names.settingsFile);
+  if (plan.purge) await remove(names.siteDir);
+  const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
+  if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
+}
+
+/** A new site's settings as YAML; keys without a value are left out. */
+export function settingsText(settings: Record<string, unknown>): string {
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0));
+  return `# Settings of a site; "sitegen apply" carries changes out. All keys: ${paths.settings}/example-site.yaml\n${stringify(Object.fromEntries(given), { lineWidth: 0 })}`;
+}
+
+/** Sets or clears `enabled` in a site's settings; apply carries it out. */
+export async function setEnabled(domain: string, enabled: boolean): Promise<void> {
+  const { settingsFile } = siteNames(domain);
+  const text = await readIfThere(settingsFile);
+  if (text === undefined) throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
+  await writeAtomic({ path: settingsFile, content: editYaml(text, { enabled: enabled ? undefined : false }), mode: 0o600 });
+}
+
+/** Stops a site's units: the socket first, so that nobody wakes it again. */
+async function stopAll({ systemd }: Pick<Deps, 'systemd'>, units: readonly string[]): Promise<void> {
+  for (const unit of [...units].reverse()) await systemd.stop(unit);
+}

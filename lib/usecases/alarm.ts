@@ -1,0 +1,94 @@
+import os from 'node:os';
+import { alertText, lastLines, postWebhook, runCommand, sendMail, type Alert } from '../effects/alerts.ts';
+import { namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import type { Systemd } from '../effects/systemd.ts';
+import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
+import { reasonOf } from '../pure/errors.ts';
+import { paths } from '../pure/names.ts';
+import { loadDefaults } from './settings.ts';
+
+const timeoutMs = 20_000;
+
+/**
+ * Raises the alarm of a unit that has just failed: writes it down, and tells those named in
+ * `alerts:`, at most once per unit and hour.
+ * @returns lines for the journal; `failed` when an alert could not be delivered
+ */
+export async function raise(systemd: Systemd, unit: string, now: Date): Promise<{ lines: string[]; failed: boolean }> {
+  const before = await readRecord(unit);
+  const open = before !== undefined && await isOpen(systemd, before);
+  const reason = await failureOf(systemd, unit);
+  const send = shouldSend(open ? before : undefined, now);
+  const record: AlarmRecord = {
+    unit,
+    since: open ? before.since : now.toISOString(),
+    last: now.toISOString(),
+    sent: send ? now.toISOString() : (before?.sent ?? null),
+    count: open ? before.count + 1 : 1,
+    reason,
+  };
+  await writeAtomic({ path: recordFile(unit), content: `${JSON.stringify(record, undefined, 2)}\n`, mode: 0o600 });
+  const lines = [`alarm: ${unit} has failed: ${reason}; look at: journalctl -u ${unit}`];
+  if (!send) return { lines: [...lines, 'alerts were sent within the last hour already'], failed: false };
+  const errors = await deliver({ unit, host: os.hostname(), time: record.last, reason, journal: await lastLines(unit, 20) });
+  return { lines: [...lines, ...errors], failed: errors.length > 0 };
+}
+
+/** The alarms whose unit has not worked since; the others are taken off the list. */
+export async function openAlarms(systemd: Systemd): Promise<AlarmRecord[]> {
+  const open: AlarmRecord[] = [];
+  for (const name of await namesIn(paths.alarmsDir)) {
+    const record = name.endsWith('.json') ? await readRecord(name.slice(0, -'.json'.length)) : undefined;
+    if (!record) continue;
+    if (await isOpen(systemd, record)) open.push(record);
+    else await remove(recordFile(record.unit));
+  }
+  return open;
+}
+
+async function deliver(alert: Alert): Promise<string[]> {
+  const { alerts } = await loadDefaults();
+  const ways: [string, Promise<void>][] = [];
+  if (alerts?.command) ways.push(['command', runCommand(alerts.command, alertText(alert), timeoutMs)]);
+  if (alerts?.webhook !== undefined) ways.push(['webhook', postWebhook(alerts.webhook, alert, timeoutMs)]);
+  if (alerts?.email !== undefined) ways.push(['email', sendMail(alerts.email, alert, timeoutMs)]);
+  const results = await Promise.allSettled(ways.map(([, sending]) => sending));
+  return results.flatMap((result, index) => (result.status === 'rejected' ? [`alerts.${ways[index]?.[0] ?? ''} failed: ${reasonOf(result.reason)}`] : []));
+}
+
+async function isOpen(systemd: Systemd, record: AlarmRecord): Promise<boolean> {
+  const unit = await systemd.properties(record.unit, 'Unit');
+  return stillOpen(record, {
+    loadState: String(unit['LoadState']),
+    activeState: String(unit['ActiveState']),
+    activeEnteredMs: Number(unit['ActiveEnterTimestamp'] ?? 0) / 1000,
+  });
+}
+
+async function failureOf(systemd: Systemd, unit: string): Promise<string> {
+  const kind = unit.endsWith('.socket') ? 'Socket' : 'Service';
+  const properties = await systemd.properties(unit, kind);
+  const status = Number(properties['ExecMainStatus'] ?? 0);
+  const result = String(properties['Result'] ?? 'unknown');
+  return result === 'exit-code' && status !== 0 ? `exit code ${status}` : (results[result] ?? result);
+}
+
+/** systemd's results in words (systemd.exec(5), $SERVICE_RESULT). */
+const results: Record<string, string> = {
+  success: 'it works again by now', timeout: 'a time limit passed', signal: 'it was killed by a signal', 'core-dump': 'it crashed',
+  'oom-kill': 'it used more memory than allowed', 'exit-code': 'a program of it failed', resources: 'the system refused it resources',
+};
+
+async function readRecord(unit: string): Promise<AlarmRecord | undefined> {
+  const text = await readIfThere(recordFile(unit));
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as AlarmRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+function recordFile(unit: string): string {
+  return `${paths.alarmsDir}/${unit}.json`;
+}

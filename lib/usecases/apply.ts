@@ -1,0 +1,193 @@
+import { linkInto, makeBelow, remove, writeAtomic } from '../effects/files.ts';
+import { addressAt, type Ranges } from '../pure/addresses.ts';
+import { allot } from '../pure/allot.ts';
+import { editYaml } from '../pure/config.ts';
+import { desired, type Desired } from '../pure/desired.ts';
+import { changedLines, describeStep, diffRemoved, diffSite, type Actual, type Step } from '../pure/diff.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { paths, shared, siteNames } from '../pure/names.ts';
+import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
+import { loadSettings, loadTemplates, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
+
+/** What is to be done for one site. */
+export interface Plan {
+  domain: string;
+  steps: readonly Step[];
+  /** Missing for a site whose settings are gone. */
+  want: Desired | undefined;
+  loaded: LoadedSite | undefined;
+  /** Settings with the address recorded, when the domain's own was taken. */
+  newSettings: string | undefined;
+}
+
+/** What apply did, and what it could not do. */
+export interface ApplyResult {
+  done: string[];
+  changed: string[];
+  faults: Fault[];
+}
+
+/**
+ * Compares settings and machine. Changes nothing.
+ * @param domains only these; all sites, and left-overs of removed ones, when not given
+ */
+export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ plans: Plan[]; faults: Fault[]; ranges: Ranges; actual: Actual }> {
+  const settings = await loadSettings(domains);
+  const [templates, taken] = [await loadTemplates(), await takenOffsets(settings.ranges)];
+  const { offsets, record } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
+  const faults = [...settings.faults];
+  const wanted = settings.sites.flatMap((loaded) => {
+    const { domain } = loaded.site;
+    try {
+      const address = addressAt(offsets.get(domain) ?? -1, settings.ranges);
+      const newSettings = record.has(domain) ? editYaml(loaded.text, { address: address.site }) : undefined;
+      return [{ loaded, newSettings, want: desired(loaded.site, address, loaded.image, templates) }];
+    } catch (error) {
+      faults.push({ domain, reason: reasonOf(error) });
+      return [];
+    }
+  });
+  const actual = await observe(deps, wanted.map(({ want }) => want), domains === undefined || domains.length !== 1);
+  const plans: Plan[] = [];
+  for (const { loaded, want, newSettings } of wanted) {
+    plans.push({ domain: loaded.site.domain, steps: diffSite(want, actual), want, loaded, newSettings });
+  }
+  if (domains === undefined) {
+    const known = new Set([...wanted.map(({ want }) => want.names.id), ...settings.faults.map(({ domain }) => siteNames(domain).id)]);
+    for (const domain of leftOvers(actual, known)) {
+      plans.push({ domain, steps: diffRemoved(domain, actual), want: undefined, loaded: undefined, newSettings: undefined });
+    }
+  }
+  return { plans, faults, ranges: settings.ranges, actual };
+}
+
+/**
+ * Makes the machine equal to the settings. A site that fails is reported and the others go on.
+ * Units are reloaded at most once, and only when a loaded one changed.
+ */
+export async function apply(deps: Deps, domains?: readonly string[]): Promise<ApplyResult> {
+  const result: ApplyResult = { done: [], changed: [], faults: [] };
+  const settings = await loadSettings([]);
+  result.done.push(...await prepareMachine(deps, settings.ranges));
+  const { plans, faults } = await planApply(deps, domains);
+  result.faults.push(...faults);
+  const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
+  const failed = new Set<string>();
+  const forEach = async (what: string, kinds: readonly Step['do'][], act: (plan: Plan, step: Step) => Promise<void>) => {
+    let count = 0;
+    for (const plan of active) {
+      count += 1;
+      if (count % 100 === 0) deps.report(`${what}: ${count} of ${active.length} sites`);
+      for (const step of plan.steps.filter((each) => kinds.includes(each.do))) {
+        if (failed.has(plan.domain)) break;
+        try {
+          await act(plan, step);
+        } catch (error) {
+          failed.add(plan.domain);
+          result.faults.push({ domain: plan.domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
+        }
+      }
+    }
+  };
+
+  await forEach('settings and data', ['make directory'], runStep.bind(undefined, deps));
+  for (const plan of active) if (plan.newSettings !== undefined) await writeAtomic({ path: siteNames(plan.domain).settingsFile, content: plan.newSettings, mode: 0o600 });
+  await forEach('stop', ['stop', 'remove container'], runStep.bind(undefined, deps));
+  await forEach('units', ['write', 'remove file'], runStep.bind(undefined, deps));
+  const reload = active.some((plan) => plan.steps.some((step) => step.do === 'reload'));
+  if (reload) {
+    deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
+    await deps.systemd.reload();
+  }
+  await forEach('containers', ['create container'], runStep.bind(undefined, deps));
+  const switched = (kind: 'enable' | 'disable') => active.filter((plan) => !failed.has(plan.domain))
+    .flatMap((plan) => plan.steps.flatMap((step) => (step.do === kind ? [step.unit] : [])));
+  await linkInto(paths.enabledDir, switched('enable').map((unit) => `${paths.unitsDir}/${unit}`));
+  for (const unit of switched('disable')) await remove(`${paths.enabledDir}/${unit}`);
+  await forEach('sockets', ['start'], runStep.bind(undefined, deps));
+  result.changed = active.map((plan) => plan.domain).filter((domain) => !failed.has(domain));
+  return result;
+}
+
+/** What apply would do, as text: a line a step, with the changed lines of units. */
+export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ lines: string[]; plans: Plan[]; faults: Fault[] }> {
+  const { plans, faults, ranges } = await planApply(deps, domains);
+  const lines: string[] = [];
+  if (!await machineReady(ranges)) lines.push(`restart ${shared.networkUnit}: route and firewall rules are missing or differ`);
+  for (const plan of plans) {
+    if (plan.newSettings !== undefined) lines.push(`${plan.domain}: record its address in ${siteNames(plan.domain).settingsFile}`);
+    for (const step of plan.steps) {
+      lines.push(`${plan.domain}: ${describeStep(step)}`);
+      if (step.do === 'write' && step.before !== undefined) lines.push(...changedLines(step.before, step.file.content).map((line) => `    ${line}`));
+    }
+  }
+  return { lines, plans, faults };
+}
+
+/**
+ * Makes an image available: builds or pulls it when it is missing.
+ * @returns true when it was missing
+ */
+export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app'>): Promise<boolean> {
+  if (await deps.docker.hasImage(loaded.image)) return false;
+  if (loaded.app && loaded.app.context.length > 0) {
+    deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);
+    await deps.docker.build(loaded.image, loaded.app.context);
+  } else {
+    deps.report(`pulling image ${loaded.image}`);
+    await deps.docker.pull(loaded.image, deps.report);
+  }
+  return true;
+}
+
+async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
+  const { systemd, docker } = deps;
+  switch (step.do) {
+    case 'make directory': {
+      await makeBelow(paths.stateDir, step.path);
+      break;
+    }
+    case 'stop': {
+      await systemd.stop(step.unit);
+      break;
+    }
+    case 'start': {
+      await systemd.start(step.unit);
+      break;
+    }
+    case 'write': {
+      await writeAtomic(step.file);
+      break;
+    }
+    case 'remove file': {
+      await remove(step.path);
+      break;
+    }
+    case 'remove container': {
+      await docker.remove(step.name, plan.domain);
+      break;
+    }
+    case 'create container': {
+      if (!plan.want || !plan.loaded) break;
+      await ensureImage(deps, plan.loaded);
+      await docker.create(step.name, plan.want.container);
+      break;
+    }
+    case 'enable':
+    case 'disable':
+    case 'reload': {
+      break;
+    }
+  }
+}
+
+/** Domains, or their stand-ins, of units and containers of ours whose settings are gone. */
+function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
+  const found = new Set<string>();
+  for (const [file, content] of actual.files) {
+    const id = /\/site-(.+)\.socket$/.exec(file)?.[1];
+    if (id !== undefined && content.startsWith('# Made by sitegen')) found.add(id);
+  }
+  for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);
+  return [...found].filter((id) => !known.has(id)).sort();
+}

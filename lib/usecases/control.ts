@@ -1,0 +1,54 @@
+import { reasonOf, usageError } from '../pure/errors.ts';
+import { parseDomain, siteNames } from '../pure/names.ts';
+import { apply } from './apply.ts';
+import { setEnabled } from './add.ts';
+import type { Deps } from './machine.ts';
+import { noSuchSite, type Fault } from './settings.ts';
+import { allDomains } from './status.ts';
+
+/** What can be done to several sites at once. */
+export type Action = 'start' | 'stop' | 'restart' | 'enable' | 'disable';
+
+/**
+ * The domains that a command means: those named, checked and known, or all.
+ * @throws SitegenError when none or both are given, or a name has no site
+ */
+export async function selectDomains(named: readonly string[], all: boolean): Promise<string[]> {
+  if (all && named.length > 0) throw usageError('give domains or --all, not both');
+  const known = await allDomains();
+  if (all) return known;
+  if (named.length === 0) throw usageError('no domain given', 'name one or more, or use --all');
+  return named.map((input) => {
+    const domain = parseDomain(input);
+    if (!known.includes(domain) && !known.some((each) => siteNames(domain).settingsFile === each)) throw noSuchSite(domain);
+    return domain;
+  });
+}
+
+/**
+ * Carries an action out on each domain; one that fails does not keep the others.
+ * Starting is left to systemd for all at once, so that slow sites wait side by side.
+ */
+export async function control(deps: Deps, action: Action, domains: readonly string[]): Promise<Fault[]> {
+  if (action === 'enable' || action === 'disable') {
+    const faults: Fault[] = [];
+    for (const domain of domains) {
+      try {
+        await setEnabled(domain, action === 'enable');
+      } catch (error) {
+        faults.push({ domain, reason: reasonOf(error) });
+      }
+    }
+    const done = domains.filter((domain) => !faults.some((fault) => fault.domain === domain));
+    return [...faults, ...(await apply(deps, done)).faults];
+  }
+  const results = await Promise.allSettled(domains.map((domain) => act(deps, action, domain)));
+  return results.flatMap((result, index) => (result.status === 'rejected' ? [{ domain: domains[index] ?? '', reason: reasonOf(result.reason) }] : []));
+}
+
+async function act({ systemd }: Deps, action: 'start' | 'stop' | 'restart', domain: string): Promise<void> {
+  const { service } = siteNames(domain);
+  if (action === 'start') await systemd.start(service);
+  else if (action === 'stop') await systemd.stop(service);
+  else await systemd.restart(service);
+}

@@ -1,0 +1,26 @@
+import { flowsOf, holdFlows, releaseFlows } from '../effects/network.ts';
+import { drainStep, type DrainMemory } from '../pure/drain.ts';
+
+/**
+ * Waits until the splice of a site has no request in flight, so that it can be ended without
+ * losing one. New connections are held by the caller; idle kept-alive ones are held here.
+ * @param timeoutMs after which what is still in flight is given up
+ * @returns the number of connections that were still at work at the end; 0 when all were done
+ */
+export async function drain(siteAddress: string, timeoutMs: number): Promise<number> {
+  const deadline = performance.now() + timeoutMs;
+  let memory: DrainMemory = new Map();
+  for (;;) {
+    const flows = await flowsOf(siteAddress);
+    const now = performance.now();
+    const step = drainStep(flows, memory, now);
+    await releaseFlows(siteAddress, step.release).catch(() => undefined);
+    if (now >= deadline) return flows.length - step.hold.length;
+    // Longer than the pause between two rounds, however slow the machine is; short enough not to
+    // outlive the splice, since a port may be used for another connection by then.
+    await holdFlows(siteAddress, step.hold, 3);
+    if (step.done) return 0;
+    memory = step.memory;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}

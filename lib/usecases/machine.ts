@@ -1,0 +1,108 @@
+import fs from 'node:fs/promises';
+import type { ContainerState, Docker } from '../effects/docker.ts';
+import { exists, namesIn, readIfThere, writeAtomic } from '../effects/files.ts';
+import { inPlace, routes } from '../effects/network.ts';
+import type { Systemd } from '../effects/systemd.ts';
+import { dynamicRange, gateway, overlap, type Ranges } from '../pure/addresses.ts';
+import type { Desired } from '../pure/desired.ts';
+import { siteUnitFiles, type Actual } from '../pure/diff.ts';
+import { SitegenError } from '../pure/errors.ts';
+import { isSiteUnit, paths, shared } from '../pure/names.ts';
+import { refuseSpecial, render } from '../pure/render.ts';
+import { templatesDir } from './settings.ts';
+
+/** What use cases act through. */
+export interface Deps {
+  systemd: Systemd;
+  docker: Docker;
+  /** Tells the admin what takes long, on stderr. */
+  report: (line: string) => void;
+}
+
+/**
+ * Asks files, systemd and Docker for everything that apply compares.
+ * @param wanted the sites whose files and directories are looked at
+ * @param all whether units and containers of other sites are looked at too, to find left-overs
+ */
+export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, wanted: readonly Desired[], all: boolean): Promise<Actual> {
+  const one = all ? undefined : wanted[0]?.names;
+  const files = new Map<string, string>();
+  const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
+  if (all) for (const file of siteUnitFiles(await namesIn(paths.unitsDir))) candidates.add(file);
+  for (const file of candidates) {
+    const content = await readIfThere(file);
+    if (content !== undefined) files.set(file, content);
+  }
+  const loaded = await systemd.list(one ? one.units.map((unit) => unit.replaceAll('\\', '\\\\')) : ['site-*']);
+  const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
+  const directories = new Set<string>();
+  for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);
+  return {
+    files,
+    units: new Map(loaded.filter((unit) => isSiteUnit(unit.name)).map((unit) => [unit.name, unit.activeState])),
+    enabled: new Set(await namesIn(paths.enabledDir)),
+    containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
+    directories,
+  };
+}
+
+/**
+ * Checks that our address ranges are nobody else's on this machine.
+ * @throws SitegenError that names the other user of a range
+ */
+export async function checkRanges(docker: Pick<Docker, 'otherNetworks'>, ranges: Ranges): Promise<void> {
+  if (overlap(ranges.sites, ranges.containers)) {
+    throw new SitegenError(`network.sites ${ranges.sites} and network.containers ${ranges.containers} overlap`);
+  }
+  const others = [
+    ...(await docker.otherNetworks()).map(({ name, subnet }) => ({ range: subnet, user: `Docker's network "${name}"` })),
+    ...(await routes()).filter(({ device }) => device !== shared.bridge).map(({ range, device }) => ({ range, user: `a route through ${device}` })),
+  ];
+  for (const [key, range] of Object.entries(ranges) as [string, string][]) {
+    const taken = others.find((other) => overlap(other.range, range));
+    if (taken) {
+      throw new SitegenError(`network.${key} ${range} is in use by ${taken.user} (${taken.range})`, {
+        hint: `set network.${key} in ${paths.defaultsFile} to a private range that nobody uses, then sitegen apply`,
+      });
+    }
+  }
+}
+
+/**
+ * Makes what all sites share, where it is missing or differs: the firewall rules and the route
+ * of the site addresses, and Docker's network.
+ * @returns what was done, a line each
+ */
+export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, ranges: Ranges): Promise<string[]> {
+  const done: string[] = [];
+  const { files, current } = await networkFiles(ranges);
+  const changed = files.filter((file) => current.get(file.path) !== file.content);
+  if (changed.length > 0 || !await inPlace(ranges.sites)) {
+    await checkRanges(docker, ranges);
+    await writeAtomic(...changed);
+    await systemd.restart(shared.networkUnit);
+    done.push(`restarted ${shared.networkUnit}: route and firewall rules`);
+  }
+  if (await docker.ensureNetwork({ subnet: ranges.containers, gateway: gateway(ranges.containers), dynamic: dynamicRange(ranges.containers) })) {
+    done.push(`made Docker's network "${shared.network}", ${ranges.containers}`);
+  }
+  return done;
+}
+
+/** True when the shared parts are as they should be; for diff. */
+export async function machineReady(ranges: Ranges): Promise<boolean> {
+  const { files, current } = await networkFiles(ranges);
+  return files.every((file) => current.get(file.path) === file.content) && await inPlace(ranges.sites);
+}
+
+async function networkFiles(ranges: Ranges) {
+  const template = await fs.readFile(`${templatesDir}/network.nft.mustache`, 'utf8');
+  const view = { sites: ranges.sites, bridge: shared.bridge };
+  const files = [
+    { path: paths.networkRules, content: render(template, view, refuseSpecial) },
+    { path: paths.networkEnvironment, content: `SITES=${refuseSpecial(ranges.sites)}\n` },
+  ];
+  const current = new Map<string, string | undefined>();
+  for (const file of files) current.set(file.path, await readIfThere(file.path));
+  return { files, current };
+}

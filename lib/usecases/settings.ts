@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import fs from 'node:fs/promises';
+import type { ContextFile } from '../effects/docker.ts';
+import { namesIn, readIfThere } from '../effects/files.ts';
+import { offsetOf, type Ranges } from '../pure/addresses.ts';
+import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.ts';
+import type { Templates } from '../pure/desired.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { paths, siteNames } from '../pure/names.ts';
+import type { AppFile, DefaultsFile, SiteFile } from '../pure/schema.ts';
+import { appOf, rangesOf, resolve, type Site } from '../pure/site.ts';
+
+/** An app with what its image is built from. */
+export interface App {
+  name: string;
+  file: AppFile;
+  /** Docker's name of its image; a built one carries a hash of its context. */
+  reference: string;
+  context: readonly ContextFile[];
+}
+
+/** A site's settings, read and resolved. */
+export interface LoadedSite {
+  site: Site;
+  file: SiteFile;
+  text: string;
+  app: App | undefined;
+  /** Docker's name of the image. */
+  image: string;
+}
+
+/** What was wrong with one of many sites. */
+export interface Fault {
+  domain: string;
+  reason: string;
+}
+
+/** Everything below /etc/sitegen that applies to some sites. */
+export interface Settings {
+  defaults: DefaultsFile;
+  ranges: Ranges;
+  sites: readonly LoadedSite[];
+  faults: readonly Fault[];
+}
+
+/** Where templates and apps are; a checkout's own can be named for development. */
+export const templatesDir = process.env['SITEGEN_TEMPLATES'] ?? `${paths.codeDir}/templates`;
+
+/** Reads `sitegen.yaml`; a missing file sets nothing. */
+export async function loadDefaults(): Promise<DefaultsFile> {
+  return parseDefaults((await readIfThere(paths.defaultsFile)) ?? '', paths.defaultsFile);
+}
+
+/**
+ * Reads the settings of some sites, or of all. One bad file is a fault, not an error.
+ * @param domains only these; one without settings is a fault
+ */
+export async function loadSettings(domains?: readonly string[]): Promise<Settings> {
+  const defaults = await loadDefaults();
+  const files = domains?.map((domain) => siteNames(domain).settingsFile) ?? await settingsFiles();
+  const sites: LoadedSite[] = [];
+  const faults: Fault[] = [];
+  const apps = new Map<string, Promise<App>>();
+  for (const [index, file] of files.entries()) {
+    try {
+      const text = await readIfThere(file);
+      if (text === undefined) throw noSuchSite(domains?.[index] ?? file);
+      sites.push(await loadSite(text, file, defaults, apps));
+    } catch (error) {
+      faults.push({ domain: domains?.[index] ?? domainAtLeast(file), reason: error instanceof SitegenError ? error.message : reasonOf(error) });
+    }
+  }
+  return { defaults, ranges: rangesOf(defaults), sites, faults };
+}
+
+/** Resolves the settings in `text`, as if they were in `file`. */
+export async function loadSite(text: string, file: string, defaults: DefaultsFile, apps = new Map<string, Promise<App>>()): Promise<LoadedSite> {
+  const parsed = parseSite(text, file);
+  const name = appOf(parsed, defaults);
+  let app: App | undefined;
+  if (name !== undefined) {
+    const loading = apps.get(name) ?? loadApp(name);
+    apps.set(name, loading);
+    app = await loading;
+  }
+  const site = resolve(parsed, app, defaults);
+  return { site, file: parsed, text, app, image: app?.reference ?? parsed.image ?? '' };
+}
+
+/** Reads an app of the catalogue. */
+export async function loadApp(name: string): Promise<App> {
+  const directory = `${templatesDir}/apps/${name}`;
+  const text = await readIfThere(`${directory}/app.yaml`);
+  if (text === undefined) {
+    const known = await namesIn(`${templatesDir}/apps`);
+    throw new SitegenError(`there is no app "${name}"; there are: ${known.join(', ')}`);
+  }
+  const file = parseApp(text, `${directory}/app.yaml`);
+  if (file.image !== undefined) return { name, file, reference: file.image, context: [] };
+  const context = await readContext(directory, file.build?.hostFiles ?? {});
+  return { name, file, reference: `sitegen/${name}:${await hashOf(context)}`, context };
+}
+
+/** Reads the four templates of a site's units. */
+export async function loadTemplates(directory = templatesDir): Promise<Templates> {
+  const read = (name: string) => fs.readFile(`${directory}/site/${name}.mustache`, 'utf8');
+  const [socket, service, slice, appSlice] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice')]);
+  return { socket, service, slice, 'app-slice': appSlice };
+}
+
+/** Paths of all sites' settings. */
+export async function settingsFiles(): Promise<string[]> {
+  const names = await namesIn(paths.sitesDir);
+  return names.filter((name) => name.endsWith('.yaml') && !name.startsWith('.')).map((name) => `${paths.sitesDir}/${name}`);
+}
+
+/**
+ * The other site that uses one of some domains as its name or alias, if any. Files that cannot
+ * mean it are not parsed, so this stays quick with many sites.
+ */
+export async function ownerOf(domains: readonly string[], except: string): Promise<{ domain: string; owner: string } | undefined> {
+  for (const file of await settingsFiles()) {
+    const text = (await readIfThere(file)) ?? '';
+    if (file === siteNames(except).settingsFile || !domains.some((domain) => mayMention(text, domain))) continue;
+    let other: SiteFile;
+    try {
+      other = parseSite(text, file);
+    } catch {
+      continue;
+    }
+    const domain = domains.find((name) => other.domain === name || other.aliases?.includes(name));
+    if (domain !== undefined) return { domain, owner: other.domain };
+  }
+  return undefined;
+}
+
+/** Offsets of the site addresses in use, by socket unit: read from the unit files, which is where they count. */
+export async function takenOffsets(ranges: Ranges): Promise<Map<string, number>> {
+  const taken = new Map<string, number>();
+  const names = await namesIn(paths.unitsDir);
+  for (const name of names.filter((unit) => /^site-.*\.socket$/.test(unit))) {
+    const text = (await readIfThere(`${paths.unitsDir}/${name}`)) ?? '';
+    const address = /^ListenStream=([\d.]+):/m.exec(text)?.[1];
+    const offset = address === undefined ? undefined : offsetOf(address, ranges);
+    if (offset !== undefined) taken.set(name, offset);
+  }
+  return taken;
+}
+
+/** The error for a domain that has no settings. */
+export function noSuchSite(domain: string): SitegenError {
+  return new SitegenError(`${domain}: there is no such site`, { hint: `add it: sitegen add ${domain}, or see: sitegen list` });
+}
+
+function domainAtLeast(file: string): string {
+  return (file.split('/').at(-1) ?? file).replace(/\.yaml$/, '');
+}
+
+async function readContext(directory: string, hostFiles: Readonly<Record<string, string>>): Promise<ContextFile[]> {
+  const entries = await fs.readdir(directory, { recursive: true, withFileTypes: true });
+  const files: ContextFile[] = [];
+  for (const entry of entries.filter((each) => each.isFile() && each.name !== 'app.yaml')) {
+    const file = `${entry.parentPath ?? entry.path}/${entry.name}`;
+    files.push({ name: file.slice(directory.length + 1), content: await fs.readFile(file), mode: 0o644 });
+  }
+  for (const [name, hostFile] of Object.entries(hostFiles)) {
+    const status = await fs.stat(hostFile).catch((error: unknown) => {
+      throw new SitegenError(`${hostFile} is missing, and the image is built from it`, { hint: 'run install.sh again', cause: error });
+    });
+    files.push({ name, hostFile, size: status.size, mode: 0o755 });
+  }
+  return files.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function hashOf(files: readonly ContextFile[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of files) {
+    hash.update(`${file.name}\0${file.mode}\0`);
+    if ('content' in file) hash.update(file.content);
+    else for await (const chunk of createReadStream(file.hostFile)) hash.update(chunk as Buffer);
+  }
+  return hash.digest('hex').slice(0, 12);
+}

@@ -1,0 +1,137 @@
+import type { ContainerState, Docker } from '../effects/docker.ts';
+import { exists, readIfThere } from '../effects/files.ts';
+import type { Systemd, UnitState } from '../effects/systemd.ts';
+import { addressAt } from '../pure/addresses.ts';
+import { allot } from '../pure/allot.ts';
+import { reasonOf } from '../pure/errors.ts';
+import { paths, siteNames, type SiteNames } from '../pure/names.ts';
+import { stateOf, type Facts, type State } from '../pure/state.ts';
+import { loadSettings, settingsFiles, takenOffsets, type LoadedSite } from './settings.ts';
+import { domainOfFile } from '../pure/config.ts';
+
+/** One site as `status --json` shows it. */
+export interface SiteStatus {
+  domain: string;
+  state: State;
+  /** Where systemd listens, and where the container answers. */
+  address: string | undefined;
+  containerAddress: string | undefined;
+  container: { name: string; id: string | undefined; status: string | undefined };
+  image: string | undefined;
+  aliases: readonly string[];
+  /** ActiveState by unit. */
+  units: Record<string, string>;
+  /** Bytes; `max` is null without a limit, and both are null where the kernel does not count. */
+  memory: { current: number | null; max: number | null };
+  /** When the service last changed between asleep and awake; ISO 8601. */
+  since: string | null;
+  reason: string | undefined;
+}
+
+/**
+ * The state of some sites, or of all, as it is now: asked of systemd, Docker and the files.
+ * @returns in alphabetical order
+ */
+export async function status(deps: { systemd: Systemd; docker: Docker }, domains?: readonly string[]): Promise<SiteStatus[]> {
+  const settings = await loadSettings(domains);
+  const taken = await takenOffsets(settings.ranges);
+  const { offsets } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
+  const rows = await deps.systemd.list(['site-*']);
+  const units = new Map(rows.map((unit) => [unit.name, unit]));
+  const containers = await deps.docker.list().catch((error: unknown) => reasonOf(error));
+  const found = typeof containers === 'string' ? new Map<string, ContainerState>() : new Map(containers.map((container) => [container.name, container]));
+  const images = new Map<string, Promise<boolean>>();
+  const hasImage = (reference: string) => {
+    const asked = images.get(reference) ?? deps.docker.hasImage(reference).catch(() => true);
+    images.set(reference, asked);
+    return asked;
+  };
+
+  const result: SiteStatus[] = [];
+  for (const loaded of settings.sites) {
+    const names = siteNames(loaded.site.domain);
+    const container = found.get(names.container);
+    const facts = await factsOf(loaded, names, units, container, container !== undefined || await hasImage(loaded.image));
+    const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
+    const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
+    result.push({
+      domain: names.domain,
+      state,
+      address: address.site,
+      containerAddress: address.container,
+      container: { name: names.container, id: container?.id.slice(0, 12), status: container?.status },
+      image: loaded.image,
+      aliases: loaded.site.aliases,
+      units: unitStates(names, units),
+      memory: await memoryOf(names),
+      since: await sinceOf(deps.systemd, names, units, settings.sites.length),
+      reason: typeof containers === 'string' && state !== 'disabled' ? (reason ?? containers) : reason,
+    });
+  }
+  for (const { domain, reason } of settings.faults) result.push(broken(domain, reason, units));
+  return result.sort((a, b) => (a.domain < b.domain ? -1 : 1));
+}
+
+/** The domains that have settings, sorted; without reading the files. */
+export async function allDomains(): Promise<string[]> {
+  const files = await settingsFiles();
+  return files.map((file) => domainOfFile(file.slice(file.lastIndexOf('/') + 1)) ?? file);
+}
+
+async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<string, UnitState>, container: ContainerState | undefined, image: boolean): Promise<Facts> {
+  const [unitFiles, data] = await Promise.all([exists(`${paths.unitsDir}/${names.socket}`), exists(names.dataDir)]);
+  return {
+    settingsFault: undefined,
+    enabled: loaded.site.enabled,
+    socket: units.get(names.socket),
+    service: units.get(names.service),
+    unitFiles,
+    data,
+    image,
+    container: container?.status,
+    frozen: container?.running === true && units.get(names.service)?.activeState === 'inactive' && await isFrozen(names),
+  };
+}
+
+function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitState>): SiteStatus {
+  const names = siteNames(domain);
+  return {
+    domain,
+    state: 'broken',
+    address: undefined,
+    containerAddress: undefined,
+    container: { name: names.container, id: undefined, status: undefined },
+    image: undefined,
+    aliases: [],
+    units: unitStates(names, units),
+    memory: { current: null, max: null },
+    since: null,
+    reason,
+  };
+}
+
+function unitStates(names: SiteNames, units: ReadonlyMap<string, UnitState>): Record<string, string> {
+  return Object.fromEntries(names.units.map((unit) => [unit, units.get(unit)?.activeState ?? 'inactive']));
+}
+
+async function memoryOf(names: SiteNames): Promise<SiteStatus['memory']> {
+  const read = async (file: string) => {
+    const text = (await readIfThere(`${names.cgroup}/${file}`))?.trim();
+    return text === undefined || text === 'max' ? null : Number(text);
+  };
+  return { current: await read('memory.current'), max: await read('memory.max') };
+}
+
+async function isFrozen(names: SiteNames): Promise<boolean> {
+  return (await readIfThere(`${names.appCgroup}/cgroup.freeze`))?.trim() === '1';
+}
+
+/** Costs a call a site, so long lists ask only for sites that are not simply asleep. */
+async function sinceOf(systemd: Systemd, names: SiteNames, units: ReadonlyMap<string, UnitState>, count: number): Promise<string | null> {
+  const service = units.get(names.service);
+  if (!service || (count > 50 && service.activeState === 'inactive')) return null;
+  const { StateChangeTimestamp: changed } = await systemd.properties(names.service, 'Unit');
+  const micros = Number(changed ?? 0);
+  return micros > 0 ? new Date(micros / 1000).toISOString() : null;
+}
+

@@ -1,0 +1,121 @@
+import notify from 'systemd-notify';
+import { connectDocker, type Docker } from '../effects/docker.ts';
+import { exists } from '../effects/files.ts';
+import { answerAll, isReady, type Target } from '../effects/probe.ts';
+import { addressAt } from '../pure/addresses.ts';
+import { allot } from '../pure/allot.ts';
+import { desired } from '../pure/desired.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { unavailablePage } from '../pure/page.ts';
+import { formatMs } from '../pure/quantities.ts';
+import { ensureImage } from './apply.ts';
+import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
+
+/** First descriptor that systemd hands over (sd_listen_fds(3)). */
+const listenFd = 3;
+
+/** How long a failed wake answers 503 before it ends: paces new tries of a site that is visited a lot. */
+const pauseMs = 5000;
+
+/** What the unit says about its site. */
+export interface WakeRequest {
+  domain: string;
+  container: string;
+  target: Target;
+  /** When the wake began and when it has to be over; milliseconds since 1970. */
+  startedAt: number;
+  deadline: number;
+}
+
+/** Milliseconds of the phases that the patient part took over. */
+export interface Phases {
+  create: number;
+  start: number;
+}
+
+/**
+ * Starts the container, whatever is missing for it: image, container, a Docker that is just
+ * starting again. Tries until the deadline, except where trying again cannot help.
+ * @throws SitegenError with the last reason
+ */
+export async function startContainer(request: WakeRequest): Promise<Phases> {
+  const docker = connectDocker();
+  for (;;) {
+    try {
+      const began = Date.now();
+      await createMissing(docker, request);
+      const created = Date.now();
+      await docker.start(request.container);
+      return { create: created - began, start: Date.now() - created };
+    } catch (error) {
+      if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
+      await setStatus(`waiting: ${reasonOf(error)}`);
+      await sleep(500);
+    }
+  }
+}
+
+/**
+ * Waits until the container is ready.
+ * @throws SitegenError when the deadline passes, or as soon as the container has ended
+ */
+export async function awaitReady(request: WakeRequest): Promise<void> {
+  const docker = connectDocker();
+  let nextLook = Date.now();
+  for (;;) {
+    const left = request.deadline - Date.now();
+    if (left <= 0) throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}`);
+    if (await isReady(request.target, Math.min(left, 5000))) return;
+    if (Date.now() >= nextLook) {
+      const end = await docker.end(request.container).catch(() => undefined);
+      if (end && !end.running) throw new SitegenError(`its container ended with ${describeEnd(end)} before it was ready`);
+      await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
+      nextLook = Date.now() + 1000;
+    }
+    await sleep(Math.min(left, 50));
+  }
+}
+
+/** Answers everybody who waits, and everybody who comes within the next seconds, with 503. */
+export async function refuseVisitors(domain: string): Promise<number> {
+  await setStatus('could not wake; answering 503');
+  return answerAll(listenFd, {
+    status: 503,
+    headers: { 'content-type': 'text/html; charset=utf-8', 'retry-after': '10', 'cache-control': 'no-store' },
+    body: unavailablePage(domain),
+  }, pauseMs);
+}
+
+/** How a container ended, in words. */
+export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error: string }): string {
+  if (end.outOfMemory) return `exit code ${end.exitCode}, killed for using more memory than its limit`;
+  return `exit code ${end.exitCode}${end.error === '' ? '' : ` (${end.error})`}`;
+}
+
+/** What trying again within the same wake cannot mend. */
+class FinalError extends SitegenError {}
+
+async function createMissing(docker: Docker, { domain, container }: WakeRequest): Promise<void> {
+  const settings = await loadSettings([domain]);
+  const [fault] = settings.faults;
+  const [loaded] = settings.sites;
+  if (fault || !loaded) throw new FinalError(`its settings cannot be used: ${fault?.reason ?? 'they are missing'}`);
+  const { offsets } = allot([loaded.site], settings.ranges, await takenOffsets(settings.ranges));
+  const want = desired(loaded.site, addressAt(offsets.get(domain) ?? 0, settings.ranges), loaded.image, await loadTemplates());
+  for (const directory of want.dataDirs) {
+    // Never made here: an empty directory in place of lost data would look like a new site.
+    if (!await exists(directory)) throw new FinalError(`its data directory ${directory} is missing: restore it, or run "sitegen apply" for an empty one`);
+  }
+  if (await docker.find(container, domain)) return;
+  await ensureImage({ docker, report: (line) => { console.error(line); } }, loaded);
+  await docker.create(container, want.container);
+  console.error(`created the missing container ${container}`);
+}
+
+async function setStatus(status: string): Promise<void> {
+  await notify({ status }).catch(() => undefined);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+// Bundles the programs that run on a server into dist/, for the oldest Node that is supported there.
+import { chmod, copyFile, readFile, rm } from 'node:fs/promises';
+import { build } from 'esbuild';
+
+// Parts of dependencies that sitegen never reaches: descriptors over D-Bus, D-Bus over X11,
+// BuildKit sessions, Docker over ssh.
+const unreached = /^(usocket|x11|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|ssh2|cpu-features)$/;
+const leaveOut = {
+  name: 'leave-out',
+  setup(bundle) {
+    bundle.onResolve({ filter: unreached }, ({ path }) => ({ path, namespace: 'left-out' }));
+    bundle.onLoad({ filter: /./, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};' }));
+  },
+};
+
+const { version } = JSON.parse(await readFile('package.json', 'utf8'));
+await rm('dist', { recursive: true, force: true });
+await build({
+  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm'].map((name) => `cmd/${name}.ts`),
+  outdir: 'dist',
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  splitting: true,
+  minify: true,
+  keepNames: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node18',
+  define: { SITEGEN_VERSION: JSON.stringify(version) },
+  plugins: [leaveOut],
+  legalComments: 'none',
+  logLevel: 'warning',
+  // CommonJS dependencies call require() for Node's own modules.
+  banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
+});
+for (const name of ['wake', 'drain', 'sleep']) {
+  await copyFile(`cmd/${name}.sh`, `dist/${name}`);
+  await chmod(`dist/${name}`, 0o755);
+}
