@@ -8,7 +8,7 @@ import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
 import { logsCommand } from './logs.ts';
-import { configureOutput, printError, type GlobalOptions } from './output.ts';
+import { configureOutput, printError } from './output.ts';
 import { removeCommand } from './remove.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
@@ -21,7 +21,7 @@ const parser = yargs(hideBin(process.argv))
   .option('quiet', { alias: 'q', type: 'boolean', describe: 'print results and errors only', global: true })
   .option('verbose', { alias: 'v', type: 'boolean', describe: 'show where an error came from', global: true })
   .option('color', { type: 'boolean', describe: 'colours on a terminal; --no-color turns them off', default: true, global: true })
-  .middleware((options) => { configureOutput(options as GlobalOptions); }, true)
+  .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
   .command(removeCommand)
   .command(listCommand)

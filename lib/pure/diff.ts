@@ -79,7 +79,10 @@ export function describeStep(step: Step): string {
     case 'reload': return 'reload systemd, once for all';
     case 'create container':
     case 'remove container': return `${step.do} ${step.name}`;
-    default: return `${step.do} ${step.unit}`;
+    case 'stop':
+    case 'start':
+    case 'enable':
+    case 'disable': return `${step.do} ${step.unit}`;
   }
 }
 

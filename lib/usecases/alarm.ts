@@ -69,7 +69,7 @@ async function failureOf(systemd: Systemd, unit: string): Promise<string> {
   const kind = unit.endsWith('.socket') ? 'Socket' : 'Service';
   const properties = await systemd.properties(unit, kind);
   const status = Number(properties['ExecMainStatus'] ?? 0);
-  const result = String(properties['Result'] ?? 'unknown');
+  const result = typeof properties['Result'] === 'string' ? properties['Result'] : 'unknown';
   return result === 'exit-code' && status !== 0 ? `exit code ${status}` : (results[result] ?? result);
 }
 

@@ -47,7 +47,7 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
       return [];
     }
   });
-  const actual = await observe(deps, wanted.map(({ want }) => want), domains === undefined || domains.length !== 1);
+  const actual = await observe(deps, wanted.map(({ want }) => want), domains?.length !== 1);
   const plans: Plan[] = [];
   for (const { loaded, want, newSettings } of wanted) {
     plans.push({ domain: loaded.site.domain, steps: diffSite(want, actual), want, loaded, newSettings });
@@ -130,7 +130,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
  */
 export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app'>): Promise<boolean> {
   if (await deps.docker.hasImage(loaded.image)) return false;
-  if (loaded.app && loaded.app.context.length > 0) {
+  if (loaded.app?.context.length) {
     deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);
     await deps.docker.build(loaded.image, loaded.app.context);
   } else {

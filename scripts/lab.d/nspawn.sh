@@ -77,7 +77,8 @@ nspawn_exec() {
   { echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null ||
     { mkdir -p "$cgroup" && echo "$BASHPID" >"$cgroup/cgroup.procs"; } 2>/dev/null || true
   # The host's own limits, whatever they are, say nothing about a server.
-  { ulimit -Hn 524288 && ulimit -Sn 1024; } 2>/dev/null || true
+  ulimit -Hn 524288 2>/dev/null || true
+  ulimit -Sn 1024
   exec /usr/bin/env -i "${GUEST_ENV[@]}" \
     /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root -- "$@"
 }

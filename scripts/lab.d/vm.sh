@@ -66,10 +66,10 @@ vm_ssh() {
 # vm_exec CMD…: replaces this process. ssh hands one string to a shell, so each
 # argument is quoted; single quotes keep everything but themselves.
 vm_exec() {
-  local word line='cd && exec env -i' quote="'\\''" tty=()
+  local word line='cd; env -i' quote="'\\''" tty=()
   alive "$GUEST_DIR/pid" || fail "guest '$NAME' is not running" "./scripts/lab up $NAME"
   for word in "${GUEST_ENV[@]}" "$@"; do line+=" '${word//\'/$quote}'"; done
   [[ ! -t 0 || ! -t 1 ]] || tty=(-t)
   vm_ssh "$GUEST_DIR" "$LAB_CACHE/rootfs/$ROOTFS_KEY"
-  exec nsenter --net="/run/netns/$LAB_NETNS" -- "${SSH[@]}" "${tty[@]}" "root@$ADDRESS" "$line"
+  exec nsenter --net="/run/netns/$LAB_NETNS" -- "${SSH[@]}" "${tty[@]}" "root@$ADDRESS" "$line; exit \$?"
 }
