@@ -15,27 +15,39 @@ vm_disk() {
   mv "$GUEST_DIR/disk.tmp" "$GUEST_DIR/disk"
 }
 
-# Runs in `supervise`, in the lab network. qemu makes the tap and takes it away.
+# Runs in `supervise`, in the lab network. After a reset the old qemu is three
+# times slower than a new one, so it ends with each reboot; why it ended is in
+# what it said on its control channel, which a fifo keeps open.
 vm_run() {
   local dir=$1 name=$2 root=$3 address=$4 memory=$5
-  # The last lines only save seconds of emulation.
+  # shellcheck disable=SC2016
+  printf '#!/bin/sh\nexec ip link set "$1" master lab0 up\n' >"$dir/plug"
+  chmod +x "$dir/plug"
+  rm -f "$dir/qmp"
+  mkfifo "$dir/qmp"
+  exec 3<>"$dir/qmp"
+  vm_master "$dir" "$root" "$address" 3>&- &
+  while :; do
+    echo '{"execute": "qmp_capabilities"}' >&3
+    vm_once <&3 >"$dir/qmp.log"
+    grep -q '"reason": "guest-reset"' "$dir/qmp.log" || return 0
+  done
+}
+
+# qemu makes the tap and takes it away. The last lines for the kernel only save
+# seconds of emulation.
+vm_once() {
   local kernel=(root=/dev/vda rootfstype=ext4 rw console=ttyS0 quiet panic=-1
-    net.ifnames=0 apparmor=0 "systemd.hostname=$name"
+    net.ifnames=0 apparmor=0 selinux=0 "systemd.hostname=$name"
     "systemd.set_credential=lab.address:$address"
     mitigations=off random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1
     systemd.mask=modprobe@drm.service systemd.mask=modprobe@efi_pstore.service
     systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service)
-  # shellcheck disable=SC2016
-  printf '#!/bin/sh\nexec ip link set "$1" master lab0 up\n' >"$dir/plug"
-  chmod +x "$dir/plug"
-  vm_master "$dir" "$root" "$address" &
   qemu-system-x86_64 \
-    -accel "${SITEGEN_LAB_ACCEL:-tcg,thread=multi}" -cpu max,arch-capabilities=off -smp 2 -m "$memory" \
-    -nodefaults -no-user-config -display none \
+    -accel "${SITEGEN_LAB_ACCEL:-tcg,thread=multi}" -cpu max,arch-capabilities=off \
+    -smp 2 -m "$memory" -nodefaults -no-user-config -display none -no-reboot -qmp stdio \
     -chardev "file,id=console,path=$dir/console.log,append=on" -serial chardev:console \
-    -qmp "unix:$dir/qmp,server=on,wait=off" \
-    -kernel "$root/vmlinuz" -initrd "$root/initrd.img" \
-    -append "${kernel[*]}" \
+    -kernel "$root/vmlinuz" -initrd "$root/initrd.img" -append "${kernel[*]}" \
     -drive "file=$dir/disk,if=none,id=disk,format=qcow2,cache=none,discard=unmap" \
     -device virtio-blk-pci,drive=disk -device virtio-rng-pci \
     -netdev "tap,id=net,ifname=$(vm_tap "$address"),script=$dir/plug,downscript=no" \
