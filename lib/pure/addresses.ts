@@ -72,7 +72,9 @@ export function overlap(a: string, b: string): boolean {
 
 /** Why a text cannot be one of the ranges, or undefined when it can. */
 export function rangeFault(cidr: string): string | undefined {
-  if (!ipaddr.IPv4.isValidCIDR(cidr)) return 'is not an IPv4 range';
+  // Other notations, such as octal ones, mean something else to nft and ip.
+  if (!ipaddr.IPv4.isValidCIDRFourPartDecimal(cidr) || cidr.includes('/0')) return 'is not an IPv4 range';
+  if (!['private', 'carrierGradeNat', 'reserved'].includes(parse(cidr)[0].range())) return 'is no private range';
   const bits = parse(cidr)[1];
   if (bits > 22) return 'is too small';
   if (bits < 8) return 'is too large';

@@ -12,9 +12,11 @@ export interface AlarmRecord {
 
 const hourMs = 3_600_000;
 
-/** Whether a failure goes out: the first one does, later ones at most once an hour. */
+/** Whether a failure goes out: the first one does, later ones at most once an hour, and when the clock was set back. */
 export function shouldSend(open: AlarmRecord | undefined, now: Date): boolean {
-  return open?.sent == null || now.getTime() - Date.parse(open.sent) >= hourMs;
+  if (open?.sent == null) return true;
+  const sinceMs = now.getTime() - Date.parse(open.sent);
+  return !(sinceMs >= 0 && sinceMs < hourMs);
 }
 
 /** Whether an alarm stands: until its unit has become active after the last failure, or is gone. */

@@ -1,7 +1,7 @@
-import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
-import { SitegenError } from './errors.ts';
-import { parseDomain, siteNames } from './names.ts';
+import { reasonOf, SitegenError } from './errors.ts';
+import { parseDomain, paths, siteNames } from './names.ts';
 import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile, type SiteFile } from './schema.ts';
 
 /**
@@ -11,13 +11,16 @@ import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile,
  * @throws SitegenError with one line per fault: file, line, key path and what is allowed
  */
 export function parseSite(text: string, file: string): SiteFile {
-  const site = parseWith(siteSchema, text, file);
-  const expected = siteNames(site.domain).settingsFile.split('/').at(-1);
-  if (file.split('/').at(-1) !== expected) {
-    throw new SitegenError(`${file}: domain: "${site.domain}" belongs into ${expected}`, { hint: 'rename the file or correct the domain' });
-  }
-  refuseNested(site.volumes ?? [], file);
-  return site;
+  return parseWith(siteSchema, text, file, (site) => {
+    const expected = siteNames(site.domain).settingsFile.split('/').at(-1);
+    const misnamed = file.split('/').at(-1) !== expected;
+    return [
+      ...(misnamed ? [{ path: ['domain'], message: `"${site.domain}" belongs into ${expected}: rename the file or correct the domain` }] : []),
+      ...(site.aliases ?? []).flatMap((alias, index, all) => (alias === site.domain || all.indexOf(alias) < index
+        ? [{ path: ['aliases', index], message: `"${alias}" is a name of the site already` }] : [])),
+      ...volumeFaults(site.volumes ?? []),
+    ];
+  });
 }
 
 /** Reads `sitegen.yaml`; an empty file sets nothing. Errors as for `parseSite`. */
@@ -27,9 +30,7 @@ export function parseDefaults(text: string, file: string): DefaultsFile {
 
 /** Reads an app's definition. Errors as for `parseSite`. */
 export function parseApp(text: string, file: string): AppFile {
-  const app = parseWith(appSchema, text, file);
-  refuseNested(app.volumes ?? [], file);
-  return app;
+  return parseWith(appSchema, text, file, (app) => volumeFaults(app.volumes ?? []));
 }
 
 /**
@@ -42,7 +43,7 @@ export function editYaml(text: string, changes: Readonly<Record<string, unknown>
     if (value === undefined) document.delete(key);
     else document.set(key, value);
   }
-  return document.toString({ lineWidth: 0 });
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
 /**
@@ -64,7 +65,7 @@ export function domainOfFile(name: string): string | undefined {
   }
 }
 
-function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string): z.output<Schema> {
+function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[]): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const broken = document.errors[0];
@@ -75,13 +76,25 @@ function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file:
   try {
     value = document.toJS({ maxAliasCount: 20 }) ?? {};
   } catch (error) {
-    throw new SitegenError(`${file}: is not valid YAML: ${String(error)}`, { cause: error });
+    throw new SitegenError(`${file}:${lineOfAlias(document, lines)}: is not valid YAML: ${reasonOf(error)}`, { cause: error });
   }
   const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const faults = result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
+  const faults = result.success ? (check?.(result.data) ?? []) : result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
+  if (result.success && faults.length === 0) return result.data;
   const texts = faults.map(({ path, message }) => `${file}:${lineOf(document, path, lines)}: ${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`);
-  throw new SitegenError(texts.join('\n'), { hint: 'sitegen help on the keys: see the commented example beside the file' });
+  throw new SitegenError(texts.join('\n'), { hint: `all keys are explained in ${paths.settings}/example-site.yaml and ${paths.codeDir}/templates/sitegen.yaml` });
+}
+
+/** The first alias without an anchor, or else the last alias: the one that makes too many. */
+function lineOfAlias(document: Document, lines: LineCounter): number {
+  let line = 1;
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.range) line = lines.linePos(alias.range[0]).line;
+      return alias.resolve(document) === undefined ? visit.BREAK : undefined;
+    },
+  });
+  return line;
 }
 
 interface Fault {
@@ -97,13 +110,17 @@ function faultsOf(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown): F
   if (issue.code === 'invalid_key') return [{ path: issue.path, message: issue.issues[0]?.message ?? issue.message }];
   const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
   const shown = given === undefined || typeof given === 'object' ? '' : `${JSON.stringify(given)} `;
-  if (issue.code === 'invalid_type' || issue.code === 'invalid_union') {
-    const wanted = issue.code === 'invalid_type' ? issue.expected : 'text or number';
-    return [{ path: issue.path, message: given === undefined ? `is missing; allowed: ${wanted}` : `${shown}is of the wrong type; allowed: ${wanted}` }];
-  }
+  const wrong = given === undefined ? 'is missing' : given === null ? 'is empty' : `${shown}is of the wrong type`;
+  if (issue.code === 'invalid_type') return [{ path: issue.path, message: `${wrong}; allowed: ${typeNames[issue.expected] ?? issue.expected}` }];
+  if (issue.code === 'invalid_union' && issue.message === 'Invalid input') return [{ path: issue.path, message: `${wrong}; allowed: text or a number` }];
   const message = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
   return [{ path: issue.path, message: message.startsWith('"') ? message : `${shown}${message}` }];
 }
+
+/** Zod's types in the words of somebody who writes YAML. */
+const typeNames: Record<string, string> = {
+  object: 'keys with values', record: 'names with values', array: 'a list', string: 'text', number: 'a number', int: 'a whole number', boolean: 'true or false',
+};
 
 /** The keys that a schema knows at a path, for "allowed:". */
 export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
@@ -133,14 +150,14 @@ function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCou
 }
 
 /** A container could replace a directory inside one volume by a link and have it mounted as another. */
-function refuseNested(volumes: readonly string[], file: string): void {
+function volumeFaults(volumes: readonly string[]): Fault[] {
   const directories = volumes.map((volume) => directoryOf(volume));
-  for (const [index, directory] of directories.entries()) {
+  const targets = volumes.map((volume) => volume.split(':')[1]?.replace(/\/+$/, ''));
+  return directories.flatMap((directory, index) => {
     const outer = directories.find((other, at) => at !== index && (other === '.' || other === directory || directory.startsWith(`${other}/`)));
-    if (outer !== undefined) {
-      throw new SitegenError(`${file}: volumes: "${directory}" lies inside "${outer}"`, { hint: 'use directories beside each other' });
-    }
-  }
+    if (outer !== undefined) return [{ path: ['volumes', index], message: `"${directory}" lies inside "${outer}": use directories beside each other` }];
+    return targets.indexOf(targets[index]) < index ? [{ path: ['volumes', index], message: `${targets[index]} has a volume already` }] : [];
+  });
 }
 
 /** The directory part of a volume, without a leading `./`. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
+import { SitegenError } from './errors.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import type { Limits, Site } from './site.ts';
 import { paths } from './names.ts';
@@ -131,8 +132,12 @@ function sourceOf(names: SiteNames, directory: string): string {
   return directory === '.' ? names.dataDir : `${names.dataDir}/${directory}`;
 }
 
+/** Unescaped in the template: systemd knows no specifiers in limits and ignores one that says "20%%". */
 function limitLines(limits: Limits): Record<string, string>[] {
-  return Object.entries(limits).map(([name, value]) => ({ name, value }));
+  return Object.entries(limits).map(([name, value]) => {
+    if (!/^[A-Za-z0-9.%]+$/.test(value)) throw new SitegenError(`${name}=${JSON.stringify(value)} cannot be written into a unit`);
+    return { name, value };
+  });
 }
 
 function stringsOf(names: SiteNames): Record<string, string> {

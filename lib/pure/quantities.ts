@@ -24,23 +24,27 @@ export function parseSpan(text: string): number | undefined {
   return total;
 }
 
-/** True for a size such as `512M`, `1.5G`, `20%` (of the machine) or `infinity`. */
+/** True for a size such as `512M`, `1.5G`, `20%` (of the machine) or `infinity`; systemd ignores zero and what passes 64 bits. */
 export function isSize(text: string): boolean {
-  return text === 'infinity' || isPercent(text, 100) || /^\d+(\.\d+)?[KMGTPE]?$/.test(text);
+  if (text === 'infinity' || isPercent(text, 100)) return true;
+  const match = /^(\d+(?:\.\d+)?)([KMGTPE]?)$/.exec(text);
+  const bytes = Number(match?.[1]) * 1024 ** ['', 'K', 'M', 'G', 'T', 'P', 'E'].indexOf(match?.[2] ?? '');
+  return bytes >= 1 && bytes < 2 ** 63;
 }
 
-/** True for `N%` with N from just above 0 to `max`. */
-export function isPercent(text: string, max = Number.POSITIVE_INFINITY): boolean {
-  const match = /^(\d+(?:\.\d+)?)%$/.exec(text);
+/** True for `N%` with N from just above 0 to `max`; systemd reads two decimals. */
+export function isPercent(text: string, max = 1_000_000): boolean {
+  const match = /^(\d+(?:\.\d{1,2})?)%$/.exec(text);
   const value = Number(match?.[1]);
   return match !== null && value > 0 && value <= max;
 }
 
 /** Milliseconds as a person reads them: `850 ms`, `4.2 s`, `3 min 5 s`. */
 export function formatMs(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 /** Bytes as systemd-cgtop shows them: `12.3M`. */

@@ -9,6 +9,8 @@ import { reasonOf } from './errors.ts';
  * the text of the reference come from here. Limits carry systemd's names in camel case.
  */
 
+const dayMs = 86_400_000;
+
 const noControl = (text: string) => !/[\u0000-\u001f\u007f]/.test(text);
 
 const text = () => z.string().refine(noControl, 'must be one line without control characters');
@@ -17,7 +19,9 @@ const size = () => z.union([z.string(), z.number().int().positive()]).transform(
   .refine(isSize, 'is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity');
 
 const span = () => z.union([z.string(), z.number().positive()]).transform(String)
-  .refine((value) => (parseSpan(value) ?? 0) > 0, 'is not a time span: write for example 30s, 1min 30s or 500ms');
+  .refine((value) => parseSpan(value) !== undefined, { error: 'is not a time span: write for example 30s, 1min 30s or 500ms', abort: true })
+  // Timers count milliseconds in 31 bits.
+  .refine((value) => (parseSpan(value) ?? 0) >= 1 && (parseSpan(value) ?? 0) <= dayMs, 'is out of range: write 1ms to 1day');
 
 const weight = () => z.int().min(1).max(10_000);
 
@@ -37,12 +41,12 @@ const limits = z.strictObject({
   cpuQuota: z.string().refine((value) => isPercent(value), 'is not a quota: write a percentage of one CPU such as 150%')
     .describe('CPU time at most, as a percentage of one CPU'),
   ioWeight: weight().describe('share of the disk when it is scarce; 100 is normal'),
-  tasksMax: z.union([z.int().positive(), z.literal('infinity')]).transform(String)
+  tasksMax: z.union([z.int().positive(), z.literal('infinity')], 'is not a number of tasks: write a whole number above 0, or infinity').transform(String)
     .describe('processes and threads at most'),
 }).partial();
 
 const ready = z.strictObject({
-  path: text().refine((value) => value.startsWith('/') && !value.includes(' '), 'must begin with / and have no space')
+  path: text().regex(/^\/[!-~]*$/, 'must begin with /, without spaces; other characters than ASCII as %XX')
     .describe('the site is ready when this path is answered with a status below 500'),
   tcp: z.literal(true).describe('the site is ready when its port accepts a connection; this is the default'),
   timeout: span().describe('how long a visitor is held while the site wakes; then 503'),
@@ -54,13 +58,13 @@ const stop = z.strictObject({
 
 /** Docker's notation, with a host part that cannot leave the site's data directory. */
 const volume = () => text().refine(
-  (value) => /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*):\/[^:]*(:ro|:rw)?$/.test(value)
+  (value) => /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*):\/[^:/][^:]*(:ro|:rw)?$/.test(value)
     && !value.split(/[:/]/).includes('..'),
   'is not a volume: write directory:/path/in/the/container, the directory below the site\'s data',
 );
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\'s name: use letters, digits and _');
-const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()]).transform(String)
+const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()], 'is not a value: write text, a number, true or false').transform(String)
   .refine((value) => !value.includes('\0'), 'must not contain a zero byte'));
 
 const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
@@ -117,7 +121,7 @@ export const defaultsSchema = z.strictObject({
   }).partial().describe('what a site has that says nothing else').optional(),
   alerts: z.strictObject({
     command: z.array(text()).min(1).describe('program and arguments; the alarm\'s text comes on standard input'),
-    webhook: z.url({ protocol: /^https?$/ }).describe('URL that gets the alarm as JSON in a POST'),
+    webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),
     email: text().regex(/^[^\s@-][^\s@]*@[^\s@]+$/, 'is not an e-mail address').describe('address that sendmail sends the alarm to'),
   }).partial().describe('where alarms go besides the journal').optional(),
 });
