@@ -2,6 +2,7 @@
 # A guest's life: its directory, its processes, its state. NAME is the guest
 # that the command is about.
 
+# shellcheck disable=SC2034 # for the two kinds of exec
 GUEST_ENV=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   HOME=/root LANG=C.UTF-8 "TERM=${TERM:-dumb}")
 

@@ -73,16 +73,26 @@ unlocked() (
   "$@"
 )
 
+# open_log VARIABLE: a descriptor to write to, and to read again through
+# /dev/fd. The file has no name, so nobody must remove it.
+open_log() {
+  local path fd
+  path=$(mktemp)
+  exec {fd}<>"$path"
+  rm "$path"
+  printf -v "$1" '%s' "$fd"
+}
+
 # step TEXT CMD…: runs a long command quietly, with a dot every five seconds,
 # and shows the end of its output when it fails. The command is alone in a PID
 # namespace and dies with this process, so a killed lab leaves nothing running.
 step() {
   local text=$1 log pid start=$SECONDS dots=0
   shift
-  log=$(mktemp)
+  open_log log
   printf 'lab: %s …' "$text" >&2
   setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc -- \
-    "$@" >"$log" 2>&1 </dev/null &
+    "$@" >&"$log" 2>&1 </dev/null &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.1
@@ -93,12 +103,11 @@ step() {
   done
   if wait "$pid"; then
     printf ' %d s\n' "$((SECONDS - start))" >&2
-    rm -f "$log"
+    exec {log}>&-
     return 0
   fi
   printf ' failed\n' >&2
-  tail -n 30 "$log" >&2
-  rm -f "$log"
+  tail -n 30 "/dev/fd/$log" >&2
   fail "this step failed: $text"
 }
 
@@ -118,6 +127,7 @@ alive() {
   ALIVE_PID=
   { read -r pid start <"$1"; } 2>/dev/null || return 1
   start_time "$pid" now && [[ $now == "$start" ]] || return 1
+  # shellcheck disable=SC2034 # for the caller
   ALIVE_PID=$pid
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 # Container guests: real systemd and Docker at full speed, on the host's kernel.
 
 # Sourced by the lab and by `supervise`; this one runs in the latter, where
@@ -43,16 +43,16 @@ nspawn_once() {
 # nspawn_init: sets INIT to the host's PID for the guest's PID 1. It changes
 # when the guest reboots, so it is remembered with its start time.
 nspawn_init() {
-  local parent pid comm start key value
+  local supervise nspawn pid comm start key value
   if alive "$GUEST_DIR/init"; then
     INIT=$ALIVE_PID
     return 0
   fi
   alive "$GUEST_DIR/pid" || return 1
-  # unshare, supervise, systemd-nspawn, and then the guest.
-  for parent in $(children "$ALIVE_PID"); do
-    for parent in $(children "$parent"); do
-      for pid in $(children "$parent"); do
+  # The noted process is unshare.
+  for supervise in $(children "$ALIVE_PID"); do
+    for nspawn in $(children "$supervise"); do
+      for pid in $(children "$nspawn"); do
         while read -r key value; do [[ $key != NSpid: ]] || break; done <"/proc/$pid/status"
         read -r comm <"/proc/$pid/comm"
         # Before it is called so, it is nspawn's child and still builds the guest.

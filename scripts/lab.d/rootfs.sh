@@ -23,21 +23,22 @@ rootfs_key() {
 
 # rootfs SUITE: builds it if it is missing; sets ROOTFS_KEY.
 rootfs() {
-  local suite=$1 root packages
+  local suite=$1 root packages work=$LAB_CACHE/rootfs/$1.tmp
   ROOTFS_KEY=$(rootfs_key "$suite")
   root=$LAB_CACHE/rootfs/$ROOTFS_KEY
   if [[ ! -d $root ]]; then
     need_packages mmdebstrap:mmdebstrap \
       /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-    mkdir -p "$LAB_CACHE/rootfs"
     lock "rootfs-$suite"
     if [[ ! -d $root ]]; then
       mapfile -t packages < <(suite_packages "$suite")
       # Whatever is here belongs to a lab that was killed: the lock is ours.
-      rm -rf "$LAB_CACHE/rootfs/$suite"-*.tmp
+      rm -rf "$work"
+      mkdir -p "$work"
       step "building the root file system of $suite" \
-        "$LAB_D/mkroot" "$suite" "$root.tmp" "${packages[@]}"
-      mv "$root.tmp" "$root"
+        env TMPDIR="$work" "$LAB_D/mkroot" "$suite" "$work/root" "${packages[@]}"
+      mv "$work/root" "$root"
+      rm -rf "$work"
       prune "$suite"
     fi
     unlock "rootfs-$suite"

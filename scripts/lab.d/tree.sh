@@ -28,11 +28,10 @@ tree_install() {
     in_guest tar -x -C "$from.new"
   in_guest sh -c "rm -rf $from && mv $from.new $from"
   say "running install.sh in $NAME"
-  log=$(mktemp)
-  if ! in_guest "$from/install.sh" --yes >"$log" 2>&1 </dev/null; then
-    cat "$log" >&2
-    rm -f "$log"
+  open_log log
+  if ! in_guest "$from/install.sh" --yes >&"$log" 2>&1 </dev/null; then
+    cat "/dev/fd/$log" >&2
     fail "install.sh failed in guest '$NAME'" "./scripts/lab exec $NAME -- $from/install.sh --yes"
   fi
-  rm -f "$log"
+  exec {log}>&-
 }

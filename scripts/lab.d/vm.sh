@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 # Virtual machines: a kernel of their own, with every cgroup controller, and a
 # plug to pull.
 
