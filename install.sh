@@ -43,7 +43,7 @@ if $uninstall; then
   nft delete table inet sitegen 2>/dev/null || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
   docker network rm sitegen >/dev/null 2>&1 || true
-  rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/docker.service.d/50-sitegen.conf \
+  rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
     /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
   rm -f /etc/systemd/system/sitegen-{network,shutdown,alarm@}.service
   systemctl daemon-reload
@@ -108,7 +108,9 @@ install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/site
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
 install -m 644 units/*.service /etc/systemd/system/
-install -D -m 644 units/docker.service.d/50-sitegen.conf /etc/systemd/system/docker.service.d/50-sitegen.conf
+for unit in docker nftables; do
+  install -D -m 644 "units/$unit.service.d/50-sitegen.conf" "/etc/systemd/system/$unit.service.d/50-sitegen.conf"
+done
 install -m 644 units/60-sitegen.conf /etc/sysctl.d/60-sitegen.conf
 sysctl --quiet --load /etc/sysctl.d/60-sitegen.conf || say 'warning: not all kernel limits could be raised; see above'
 if [[ -d /usr/share/bash-completion/completions ]]; then
