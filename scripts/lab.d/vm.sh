@@ -44,7 +44,7 @@ vm_once() {
     systemd.mask=modprobe@drm.service systemd.mask=modprobe@efi_pstore.service
     systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service)
   qemu-system-x86_64 \
-    -accel "${SITEGEN_LAB_ACCEL:-tcg,thread=multi}" -cpu max,arch-capabilities=off \
+    -accel "${SITEGEN_LAB_ACCEL:-tcg,thread=multi}" -cpu max,la57=off,arch-capabilities=off \
     -smp 2 -m "$memory" -nodefaults -no-user-config -display none -no-reboot -qmp stdio \
     -chardev "file,id=console,path=$dir/console.log,append=on" -serial chardev:console \
     -kernel "$root/vmlinuz" -initrd "$root/initrd.img" -append "${kernel[*]}" \
