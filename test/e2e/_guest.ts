@@ -7,7 +7,8 @@ import { execa } from 'execa';
 /** The guest that the tests of this process use; scripts/test names one per suite. */
 export const guestName = process.env['SITEGEN_GUEST'] ?? 'test-trixie';
 
-const lab = path.resolve(import.meta.dirname, '../../scripts/lab');
+/** The program that guests are driven with. */
+export const lab = path.resolve(import.meta.dirname, '../../scripts/lab');
 const failures = process.env['SITEGEN_FAILURES'] ?? path.resolve(import.meta.dirname, '../../test-failures');
 
 /** True when soaks are to run in full. */
@@ -62,7 +63,7 @@ export function openGuest(name: string, domains: string[] = []): Guest {
     },
     async sh(script, { timeoutMs = 120_000 } = {}) {
       const result = await guest.run(['bash', '-euo', 'pipefail', '-c', script], { timeoutMs });
-      if (result.code !== 0) throw new Error(`exit code ${result.code} of: ${script}\n${result.stdout}\n${result.stderr}`);
+      if (result.code !== 0) throw new Error(`exit code ${result.code} of: ${script}\n${`${result.stdout}\n${result.stderr}`.slice(-3000)}`);
       return result.stdout.trim();
     },
     sitegen: (...args) => guest.run(['sitegen', ...args]),

@@ -1,0 +1,39 @@
+import { createReadStream } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { lab, type Guest } from './_guest.ts';
+
+const here = import.meta.dirname;
+
+/**
+ * Builds an image in a guest, where no registry can be reached: from these files, the guest's
+ * static busybox, and the Dockerfile among them. All are executable. Once built it is taken
+ * from Docker's cache.
+ */
+export async function buildImage(guest: Guest, reference: string, files: Readonly<Record<string, string>>, base?: string): Promise<void> {
+  const writes = Object.entries(files).map(([name, content]) =>
+    `base64 -d >'${name}' <<<'${Buffer.from(content).toString('base64')}'; chmod 755 '${name}'`);
+  await guest.sh(`
+    cd "$(mktemp -d)"
+    cp /usr/bin/busybox .
+    ${writes.join('\n')}
+    DOCKER_BUILDKIT=0 docker build --quiet ${base === undefined ? '' : `--build-arg BASE=${base}`} --tag ${reference} . >/dev/null
+    rm -rf "$PWD"`);
+}
+
+/** Debian's WordPress with MariaDB and Apache. Gives the image's name. */
+export async function ensureWordpress(guest: Guest): Promise<string> {
+  const { stdout: tar } = await execa(path.join(here, '_wordpress.sh'), { stderr: 'inherit' });
+  const base = `test/wordpress-base:${path.basename(tar, '.tar.zst')}`;
+  if ((await guest.run(['docker', 'image', 'inspect', base])).code !== 0) {
+    const unpacked = execa('zstd', ['-dcq'], { input: createReadStream(tar), stdout: 'pipe', buffer: false });
+    await unpacked.pipe(lab, ['exec', guest.name, '--', 'docker', 'import', '-', base]);
+  }
+  const folder = path.join(here, 'fixtures/wordpress');
+  const names = await readdir(folder);
+  const files = await Promise.all(names.map(async (name) => [name, await readFile(path.join(folder, name), 'utf8')] as const));
+  const reference = 'test/wordpress:1';
+  await buildImage(guest, reference, Object.fromEntries(files), base);
+  return reference;
+}
