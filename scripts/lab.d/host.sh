@@ -20,8 +20,8 @@ need_root() {
   ((EUID != 0)) || return 0
   if [[ -z ${LAB_SUDO-} ]] && type -P sudo >/dev/null; then
     LAB_SUDO=1 exec sudo \
-      --preserve-env=LAB_SUDO,SITEGEN_LAB_CACHE,SITEGEN_LAB_STATE,SITEGEN_LAB_ACCEL,SITEGEN_LAB_MIRROR \
-      "$LAB_SELF" "$@"
+      --preserve-env=LAB_SUDO,SITEGEN_LAB_CACHE,SITEGEN_LAB_ACCEL,SITEGEN_LAB_MIRROR \
+      env PATH="$PATH:/usr/sbin:/sbin" "$LAB_SELF" "$@"
   fi
   fail 'the lab must run as root: it mounts, makes network namespaces and boots guests' \
     "sudo ./scripts/lab ${1-up}"

@@ -22,11 +22,11 @@ nspawn_run() {
 
 # Docker needs keyctl, add_key and bpf, and a /sys and /proc/sys that can be
 # written; on the overlay its overlay2 driver refuses to work, so its directory
-# is bound from below it. udev and modules are the host's business.
+# is bound from below it. udev, modules and the clock are the host's business.
 nspawn_once() {
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 \
     systemd-nspawn --quiet --directory="$dir/root" --machine="$name" --hostname="$name" \
-    --boot --register=no --keep-unit --capability=all \
+    --boot --register=no --keep-unit --capability=all --drop-capability=CAP_SYS_TIME \
     --system-call-filter='add_key keyctl bpf' \
     --rlimit=RLIMIT_NOFILE=1024:524288 \
     --console=pipe --resolv-conf=off --timezone=off --link-journal=no \

@@ -1,19 +1,39 @@
 # shellcheck shell=bash
 # The working tree, built here and installed in a guest by its own install.sh.
 
+# As the tree's owner, who may not be root, or could not build again.
 tree_build() {
+  local as=()
   [[ -f $LAB_TREE/package.json ]] || return 0
-  need_packages git:git npm:npm
+  need_packages git:git
+  if [[ -d $LAB_TREE/dist ]] && ! type -P npm >/dev/null; then
+    say 'no npm here: taking dist/ as it is'
+    return 0
+  fi
+  need_packages npm:npm
+  [[ -O $LAB_TREE ]] || as=(setpriv --reuid="$(stat -c %u "$LAB_TREE")"
+    --regid="$(stat -c %g "$LAB_TREE")" --clear-groups env HOME=/tmp)
   lock build
-  [[ -d $LAB_TREE/node_modules ]] || step 'npm ci' npm --prefix "$LAB_TREE" ci
-  step 'npm run build' npm --prefix "$LAB_TREE" run build
+  [[ -d $LAB_TREE/node_modules ]] || step 'npm ci' "${as[@]}" npm --prefix "$LAB_TREE" ci
+  step 'npm run build' "${as[@]}" npm --prefix "$LAB_TREE" run build
   unlock build
 }
 
 # What git tracks or does not ignore, as it is in the work tree now, and dist/.
 tree_files() {
-  git -c safe.directory="$LAB_TREE" -C "$LAB_TREE" ls-files -z --cached --others --exclude-standard
-  [[ ! -d $LAB_TREE/dist ]] || (cd "$LAB_TREE" && find dist -type f -print0)
+  local file
+  {
+    git -c safe.directory="$LAB_TREE" -C "$LAB_TREE" ls-files -z --cached --others --exclude-standard
+    [[ ! -d $LAB_TREE/dist ]] || (cd "$LAB_TREE" && find dist -type f -print0)
+  } | sort -zu | while IFS= read -r -d '' file; do
+    [[ ! -e $LAB_TREE/$file && ! -L $LAB_TREE/$file ]] || printf '%s\0' "$file"
+  done
+}
+
+# Status 1: a file changed while tar read it, as files of a work tree do.
+tree_pack() {
+  tree_files | tar -C "$LAB_TREE" -c --null --no-recursion --ignore-failed-read \
+    --owner=0 --group=0 -T - || (($? == 1))
 }
 
 tree_install() {
@@ -23,9 +43,7 @@ tree_install() {
   say "copying the tree to $NAME:$from"
   in_guest rm -rf "$from.new"
   in_guest mkdir -p "$from.new"
-  tree_files | sort -zu |
-    tar -C "$LAB_TREE" -c --null --no-recursion --ignore-failed-read --owner=0 --group=0 -T - 2>/dev/null |
-    in_guest tar -x -C "$from.new"
+  tree_pack | in_guest tar -x -C "$from.new"
   in_guest sh -c "rm -rf $from && mv $from.new $from"
   say "running install.sh in $NAME"
   open_log log
