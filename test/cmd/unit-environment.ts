@@ -1,0 +1,25 @@
+import test from 'ava';
+import { readUnitEnvironment } from '../../cmd/unit-environment.ts';
+import { desiredOf, unitText } from '../lib/_site.ts';
+import { environmentOf, readUnit } from '../lib/_systemd.ts';
+
+const environment = (site: string) => environmentOf(readUnit(unitText(desiredOf({ site: `domain: my-site.org\nimage: x\n${site}` }), 'service')));
+
+test('programs read back what the unit was made from', (t) => {
+  const unit = environment('port: 8080\nready: {path: /100%"x", timeout: 5s}\nstop: {timeout: 7s}\n');
+  const { site, address, ...rest } = readUnitEnvironment(unit);
+  t.deepEqual(rest, { domain: 'my-site.org', container: 'site-my-site.org', port: 8080, readyPath: '/100%"x"', readyMs: 5000, stopMs: 7000 });
+  t.regex(site, /^10\.213\.\d+\.\d+$/);
+  t.is(address, site.replace('10.213.', '10.214.'));
+});
+
+test('without a path the port decides', (t) => {
+  t.is(readUnitEnvironment(environment('')).readyPath, undefined);
+});
+
+test('each variable that is missing is named', (t) => {
+  const unit = environment('');
+  for (const name of ['DOMAIN', 'CONTAINER', 'SITE', 'ADDRESS', 'PORT', 'READY_PATH', 'READY_MS', 'STOP_MS'].map((each) => `SITEGEN_${each}`)) {
+    t.throws(() => readUnitEnvironment({ ...unit, [name]: undefined }), { message: `${name} is not set: this program is run by a site's service` });
+  }
+});

@@ -1,0 +1,129 @@
+import test from 'ava';
+import type { Desired } from '../../../lib/pure/desired.ts';
+import { changedLines, describeStep, diffRemoved, diffSite, siteUnitFiles, type Actual, type Step } from '../../../lib/pure/diff.ts';
+import { desiredOf } from '../_site.ts';
+
+const site = (more = '') => desiredOf({ site: `domain: example.com\nimage: x\n${more}` });
+const want = site('volumes: [a:/a]\n');
+const { names } = want;
+
+const nothing: Actual = { files: new Map(), units: new Map(), enabled: new Set(), containers: new Map(), directories: new Set() };
+
+/** A machine on which a site is set up; its units are loaded when their state is given. */
+function machine(made: Desired, units: Record<string, string> = { [made.names.socket]: 'active' }): Actual {
+  return {
+    files: new Map(made.files.map(({ path, content }) => [path, content])),
+    units: new Map(Object.entries(units)),
+    enabled: new Set(made.enabled ? [made.names.socket] : []),
+    containers: new Map([[made.names.container, { specHash: made.container.Labels['sitegen.spec'] ?? '', domain: made.names.domain }]]),
+    directories: new Set(made.dataDirs),
+  };
+}
+
+const lines = (steps: readonly Step[]) => steps.map((step) => describeStep(step));
+const awake = (made: Desired) => ({ [made.names.socket]: 'active', [made.names.service]: 'active', [made.names.slice]: 'active', [made.names.appSlice]: 'active' });
+
+test('a site that is as it should be needs nothing', (t) => {
+  t.deepEqual(diffSite(want, machine(want)), []);
+  t.deepEqual(diffSite(want, machine(want, awake(want))), []);
+});
+
+test('a new site is made from nothing, without a reload', (t) => {
+  t.deepEqual(lines(diffSite(want, nothing)), [
+    'make directory /var/lib/sitegen/sites/example.com/data',
+    'make directory /var/lib/sitegen/sites/example.com/data/a',
+    'create /etc/systemd/system/site-example.com.slice',
+    'create /etc/systemd/system/site-example.com-app.slice',
+    'create /etc/systemd/system/site-example.com.service',
+    'create /etc/systemd/system/site-example.com.socket',
+    'create container site-example.com',
+    'enable site-example.com.socket',
+    'start site-example.com.socket',
+  ]);
+});
+
+test('changed limits of a site that is awake need a reload and no stop', (t) => {
+  const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
+  t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), ['change /etc/systemd/system/site-example.com.slice', 'reload systemd, once for all']);
+});
+
+test('a changed unit that is not loaded needs no reload', (t) => {
+  const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
+  t.deepEqual(lines(diffSite(now, machine(want))), ['change /etc/systemd/system/site-example.com.slice']);
+});
+
+test('a changed container of a site that is awake stops the site, and the socket stays', (t) => {
+  const now = site('volumes: [a:/a]\nenv: {A: b}\n');
+  t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), ['stop site-example.com.service', 'remove container site-example.com', 'create container site-example.com']);
+});
+
+test('a changed container of a site that is asleep is only replaced', (t) => {
+  const now = site('volumes: [a:/a]\nenv: {A: b}\n');
+  t.deepEqual(lines(diffSite(now, machine(want))), ['remove container site-example.com', 'create container site-example.com']);
+});
+
+test('a new address stops socket and service before the units change, and starts the socket after the reload', (t) => {
+  const now: Desired = { ...want, files: want.files.map((file) => ({ ...file, content: file.content.replaceAll('10.213.106.20', '10.213.7.9') })) };
+  t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), [
+    'stop site-example.com.socket', 'stop site-example.com.service', 'change /etc/systemd/system/site-example.com.service', 'change /etc/systemd/system/site-example.com.socket',
+    'reload systemd, once for all', 'start site-example.com.socket',
+  ]);
+});
+
+test('a site that is switched off is stopped and not started at boot; its container stays', (t) => {
+  const off = site('volumes: [a:/a]\nenabled: false\n');
+  t.deepEqual(lines(diffSite(off, machine(want, awake(want)))), ['stop site-example.com.socket', 'stop site-example.com.service', 'disable site-example.com.socket']);
+  t.deepEqual(diffSite(off, machine(off, {})), []);
+  t.deepEqual(lines(diffSite(want, machine(off, {}))), ['enable site-example.com.socket', 'start site-example.com.socket']);
+});
+
+for (const state of ['failed', 'inactive', undefined]) {
+  test(`a socket that is ${state ?? 'not loaded'} is started`, (t) => {
+    t.deepEqual(lines(diffSite(want, machine(want, state === undefined ? {} : { [names.socket]: state }))), ['start site-example.com.socket']);
+  });
+}
+
+test('each missing thing is made again', (t) => {
+  t.deepEqual(lines(diffSite(want, { ...machine(want), containers: new Map() })), ['create container site-example.com']);
+  t.deepEqual(lines(diffSite(want, { ...machine(want), enabled: new Set() })), ['enable site-example.com.socket']);
+  t.deepEqual(lines(diffSite(want, { ...machine(want), directories: new Set([names.dataDir]) })), ['make directory /var/lib/sitegen/sites/example.com/data/a']);
+  const files = new Map(machine(want).files);
+  files.delete(`/etc/systemd/system/${names.service}`);
+  t.deepEqual(lines(diffSite(want, { ...machine(want), files })), ['create /etc/systemd/system/site-example.com.service']);
+});
+
+test('a container of other make is replaced', (t) => {
+  const containers = new Map([[names.container, { specHash: '', domain: 'example.com' }]]);
+  t.deepEqual(lines(diffSite(want, { ...machine(want), containers })), ['remove container site-example.com', 'create container site-example.com']);
+});
+
+test('a change keeps the old content for showing it', (t) => {
+  const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
+  const [step] = diffSite(now, machine(want));
+  t.true(step?.do === 'write' && step.before !== undefined);
+  if (step?.do === 'write') t.deepEqual(changedLines(step.before ?? '', step.file.content), ['- MemoryMax=512M', '+ MemoryMax=1G']);
+});
+
+test('a site whose settings are gone is taken off from the outside in, and its data stays', (t) => {
+  t.deepEqual(lines(diffRemoved('example.com', machine(want, awake(want)))), [
+    'stop site-example.com.socket', 'stop site-example.com.service', 'stop site-example.com-app.slice', 'stop site-example.com.slice',
+    'disable site-example.com.socket', 'remove container site-example.com',
+    'remove /etc/systemd/system/site-example.com.slice', 'remove /etc/systemd/system/site-example.com-app.slice',
+    'remove /etc/systemd/system/site-example.com.service', 'remove /etc/systemd/system/site-example.com.socket',
+  ]);
+});
+
+test('of a removed site only what is still there is removed', (t) => {
+  t.deepEqual(diffRemoved('example.com', nothing), []);
+  t.deepEqual(lines(diffRemoved('example.com', { ...nothing, containers: machine(want).containers })), ['remove container site-example.com']);
+  t.deepEqual(diffRemoved('example.org', machine(want)), [], 'another site is left alone');
+});
+
+test('changed lines are shown with their sign', (t) => {
+  t.deepEqual(changedLines('a\nb\nc\n', 'a\nc\nd\n'), ['- b', '+ d']);
+  t.deepEqual(changedLines('a\n', 'a\n'), []);
+});
+
+test('unit files of sites are picked from a listing', (t) => {
+  t.deepEqual(siteUnitFiles(['site-a.com.socket', 'ssh.service', 'site.slice', 'sitegen-network.service', 'sockets.target.wants', 'site-a.com.service.d']), ['/etc/systemd/system/site-a.com.socket']);
+});

@@ -1,0 +1,106 @@
+import test from 'ava';
+import { drainStep, quietMs, unsureQuietMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
+
+const none: DrainMemory = new Map();
+
+/** A kept-alive connection whose request was answered five seconds ago. */
+const idle: FlowState = { address: '192.0.2.1', port: 40_000, received: 80, sent: 500, receiveQueue: 0, sendQueue: 0, lastReceived: 5010, lastSent: 5000 };
+const flow = (fields: Partial<FlowState> = {}): FlowState => ({ ...idle, ...fields });
+const ports = (flows: readonly FlowState[]) => flows.map(({ port }) => port);
+
+/** Looks every 25 ms at flows as they are at a time, until it is done. */
+function drainAt(flowsAt: (ms: number) => FlowState[], limitMs = 5000): { doneAt: number; held: number[]; released: number[] } {
+  let memory = none;
+  const held: number[] = [];
+  const released: number[] = [];
+  for (let now = 0; now <= limitMs; now += 25) {
+    const step = drainStep(flowsAt(now), memory, now);
+    memory = step.memory;
+    if (step.hold.length > 0) held.push(now);
+    if (step.release.length > 0) released.push(now);
+    if (step.done) return { doneAt: now, held, released };
+  }
+  return { doneAt: Number.POSITIVE_INFINITY, held, released };
+}
+
+test('without connections a drain is done at once', (t) => {
+  t.deepEqual(drainStep([], none, 0), { hold: [], release: [], done: true, memory: new Map() });
+});
+
+test('an answered connection is held, and done when it stays quiet', (t) => {
+  const { doneAt, held } = drainAt(() => [idle]);
+  t.is(doneAt, quietMs);
+  t.is(held[0], 0);
+  t.is(held.length, doneAt / 25 + 1, 'it is held anew in each round');
+});
+
+test('a request without an answer is waited for', (t) => {
+  t.is(drainAt(() => [flow({ sent: 0, lastReceived: 100, lastSent: 9000 })]).doneAt, Number.POSITIVE_INFINITY);
+  t.is(drainAt(() => [flow({ lastReceived: 100, lastSent: 200 })]).doneAt, Number.POSITIVE_INFINITY, 'the second request on a connection');
+  t.deepEqual(drainAt(() => [flow({ lastReceived: 100, lastSent: 200 })], 200).held, []);
+});
+
+test('bytes on their way keep a drain from ending', (t) => {
+  t.is(drainAt(() => [flow({ receiveQueue: 1 })]).doneAt, Number.POSITIVE_INFINITY);
+  t.is(drainAt(() => [flow({ sendQueue: 1 })]).doneAt, Number.POSITIVE_INFINITY);
+});
+
+test('a slow answer in parts is waited for to its end', (t) => {
+  // A part each 200 ms until 1000 ms: between two of them the connection looks answered.
+  const { doneAt } = drainAt((now) => {
+    const parts = Math.min(5, Math.floor(now / 200));
+    return [flow({ sent: 500 + parts * 100, lastReceived: 3000 + now, lastSent: now - parts * 200 })];
+  });
+  t.is(doneAt, 1000 + quietMs);
+});
+
+test('request and answer within one tick are watched for longer', (t) => {
+  t.is(drainAt(() => [flow({ lastReceived: 5000, lastSent: 5000 })]).doneAt, unsureQuietMs);
+});
+
+test('more of an answer makes an unsure connection sure', (t) => {
+  const { doneAt } = drainAt((now) => [flow({ lastReceived: 5000, lastSent: now < 100 ? 5000 : 0, sent: now < 100 ? 500 : 900 })]);
+  t.is(doneAt, 100 + quietMs);
+});
+
+test('a connection that has sent nothing yet is held once it is old enough to be a spare one', (t) => {
+  const spare = { received: 0, sent: 0, lastSent: 9000 };
+  t.deepEqual(ports(drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], none, 0).hold), [idle.port]);
+  t.deepEqual(drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], none, 0).hold, []);
+  t.true(Number.isFinite(drainAt((now) => [flow({ ...spare, lastReceived: now, lastSent: now })]).doneAt));
+});
+
+test('a held connection that turns out to be at work is released, and held anew when it is answered', (t) => {
+  const { held, released, doneAt } = drainAt((now) => [now >= 100 && now < 200 ? flow({ sendQueue: 10 }) : flow({ sent: now < 100 ? 500 : 600 })]);
+  t.deepEqual(released, [100]);
+  t.false(held.includes(125));
+  t.true(held.includes(200));
+  t.is(doneAt, 200 + quietMs);
+});
+
+test('one connection at work keeps the drain from ending, and the others are held meanwhile', (t) => {
+  const busy = flow({ port: 2, sendQueue: 5 });
+  const step = drainStep([flow({ port: 1 }), busy, flow({ port: 3 })], none, 0);
+  t.deepEqual(ports(step.hold), [1, 3]);
+  t.deepEqual(step.release, []);
+  t.false(step.done);
+  const later = drainStep([flow({ port: 1 }), flow({ port: 2, sendQueue: 5 }), flow({ port: 3 })], step.memory, 10_000);
+  t.false(later.done);
+  t.true(drainStep([flow({ port: 1 }), flow({ port: 3 })], later.memory, 10_000).done, 'connections that are gone count no more');
+});
+
+test('connections are told apart by address and port', (t) => {
+  const { memory } = drainStep([flow({ port: 1 }), flow({ port: 2 }), flow({ address: '192.0.2.2', port: 1 })], none, 0);
+  t.deepEqual([...memory.keys()], ['192.0.2.1:1', '192.0.2.1:2', '192.0.2.2:1']);
+});
+
+test('a connection that is new in a later round is watched from then on', (t) => {
+  t.is(drainAt((now) => (now < 200 ? [idle] : [idle, flow({ port: 5 })])).doneAt, 200 + quietMs);
+});
+
+test('what is remembered is never changed afterwards', (t) => {
+  const { memory } = drainStep([idle], none, 0);
+  const copy = structuredClone(memory);
+  drainStep([flow({ sent: 900 })], memory, 100);
+  t.deepEqual(memory, copy);
+});
