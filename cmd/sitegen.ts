@@ -1,6 +1,6 @@
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
-import { usageError } from '../lib/pure/errors.ts';
+import { usageError, type SitegenError } from '../lib/pure/errors.ts';
 import { allDomains } from '../lib/usecases/status.ts';
 import { addCommand } from './add.ts';
 import { alarmsCommand } from './alarms.ts';
@@ -54,8 +54,18 @@ const parser = yargs(hideBin(process.argv))
   .exitProcess(false)
   .wrap(Math.min(100, process.stdout.columns ?? 100))
   .fail((message: string | undefined, error: Error | undefined) => {
-    throw error ?? usageError(message ?? 'wrong usage', 'see: sitegen --help');
+    // yargs throws some of its own faults and passes others as a message.
+    if (error && error.name !== 'YError') throw error;
+    throw misuse(message ?? error?.message ?? 'wrong usage');
   });
+
+/** yargs' words for wrong arguments in ours. */
+function misuse(message: string): SitegenError {
+  const [command = ''] = hideBin(process.argv).filter((argument) => !argument.startsWith('-'));
+  if (message.startsWith('Did you mean')) return usageError(`unknown command: ${command}`, `${message} See: sitegen --help`);
+  const text = message.startsWith('Not enough non-option arguments') ? `${command}: a name is missing` : message;
+  return usageError(text, `see: sitegen ${command === '' ? '' : `${command} `}--help`);
+}
 
 try {
   await parser.parseAsync();

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Bundles the programs that run on a server into dist/, for the oldest Node that is supported there.
+// Bundles the programs that run on a server into dist/ or the folder given, for the oldest Node that is supported there.
 import { chmod, copyFile, readFile, rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 
@@ -15,10 +15,11 @@ const leaveOut = {
 };
 
 const { version } = JSON.parse(await readFile('package.json', 'utf8'));
-await rm('dist', { recursive: true, force: true });
+const out = process.argv[2] ?? 'dist';
+await rm(out, { recursive: true, force: true });
 await build({
   entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm'].map((name) => `cmd/${name}.ts`),
-  outdir: 'dist',
+  outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,
   splitting: true,
@@ -35,6 +36,6 @@ await build({
   banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
 });
 for (const name of ['wake', 'drain', 'sleep']) {
-  await copyFile(`cmd/${name}.sh`, `dist/${name}`);
-  await chmod(`dist/${name}`, 0o755);
+  await copyFile(`cmd/${name}.sh`, `${out}/${name}`);
+  await chmod(`${out}/${name}`, 0o755);
 }

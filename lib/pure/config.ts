@@ -109,7 +109,7 @@ function faultsOf(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown): F
   }
   if (issue.code === 'invalid_key') return [{ path: issue.path, message: issue.issues[0]?.message ?? issue.message }];
   const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  const shown = given === undefined || typeof given === 'object' ? '' : `${JSON.stringify(given)} `;
+  const shown = given === undefined || typeof given === 'object' ? '' : `${typeof given === 'number' ? given : JSON.stringify(given)} `;
   const wrong = given === undefined ? 'is missing' : given === null ? 'is empty' : `${shown}is of the wrong type`;
   if (issue.code === 'invalid_type') return [{ path: issue.path, message: `${wrong}; allowed: ${typeNames[issue.expected] ?? issue.expected}` }];
   if (issue.code === 'invalid_union' && issue.message === 'Invalid input') return [{ path: issue.path, message: `${wrong}; allowed: text or a number` }];
