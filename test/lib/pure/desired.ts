@@ -54,7 +54,7 @@ test('what only concerns units does not make a new container', (t) => {
 
 test('the hash does not count itself, nor change what it counts', (t) => {
   const spec: ContainerSpec = structuredClone(plain.container);
-  t.is<string | undefined>(specHash(spec), plain.container.Labels['sitegen.spec']);
+  t.deepEqual([specHash(spec)], [plain.container.Labels['sitegen.spec']].map(String));
   t.deepEqual(spec, plain.container);
 });
 
