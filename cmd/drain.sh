@@ -7,5 +7,5 @@ set -u
 # Without its container there is nothing that could still answer.
 read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
 nft add element inet sitegen held "{ $SITEGEN_SITE timeout $((SITEGEN_STOP_MS / 1000 + 20))s }"
-busy=$(ss -Htn state established state close-wait state syn-recv src "$SITEGEN_SITE")
+busy=$(ss -Htn state established state close-wait state syn-recv src "$SITEGEN_SITE:80")
 [[ -z $busy ]] || exec node /usr/lib/sitegen/drain.mjs

@@ -1,6 +1,5 @@
-import { connectDocker } from '../lib/effects/docker.ts';
 import { reasonOf } from '../lib/pure/errors.ts';
-import { describeEnd } from '../lib/usecases/wake.ts';
+import { reportEnd } from '../lib/usecases/sleep.ts';
 import { readUnitEnvironment } from './unit-environment.ts';
 
 /**
@@ -9,11 +8,10 @@ import { readUnitEnvironment } from './unit-environment.ts';
  */
 const { container } = readUnitEnvironment();
 try {
-  const end = await connectDocker().end(container);
-  if (end.running) throw new Error(`Docker answered ${process.argv[2] ?? 'nothing'} to the stop`);
-  console.log(`asleep: the container had ended by itself with ${describeEnd(end)}`);
+  const { text, fault } = await reportEnd(container, process.argv[2]);
+  console.log(`asleep: ${text}`);
   // With a result of its own the unit has failed already, and the end of the container may be our doing.
-  if (process.env['SERVICE_RESULT'] === 'success' && end.exitCode !== 0) process.exitCode = 1;
+  if (process.env['SERVICE_RESULT'] === 'success' && fault) process.exitCode = 1;
 } catch (error) {
   console.error(`the container may still run: ${reasonOf(error)}`);
   process.exitCode = 1;

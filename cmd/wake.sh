@@ -6,7 +6,7 @@ set -u
 export LC_ALL=C # a point, not a comma, in EPOCHREALTIME
 code=/usr/lib/sitegen
 began=${EPOCHREALTIME/./}
-export SITEGEN_BEGAN_MS=$((began / 1000))
+export SITEGEN_BEGAN_MS=$((began / 1000)) SITEGEN_MAIN_PID=$$
 
 # A listening socket is readable when a connection waits in it.
 if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
@@ -39,8 +39,10 @@ ready() {
   exec {peer}<&-
   [[ $answer == [1-4][0-9][0-9] ]]
 }
-until ready 2>/dev/null; do
-  if ((${EPOCHREALTIME/./} - started > 2000000)); then
+# Connecting to a container that has ended takes three seconds to fail.
+alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
+until alive && ready; do
+  if ! alive || ((${EPOCHREALTIME/./} - started > 2000000)); then
     patient ready >/dev/null
     break
   fi

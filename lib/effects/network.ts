@@ -50,9 +50,10 @@ export interface Flow {
   lastSent: number;
 }
 
-/** All connections that a site address has with visitors at this moment. */
+/** The connections on which a site address may still owe visitors an answer. */
 export async function flowsOf(siteAddress: string): Promise<Flow[]> {
-  const { stdout } = await tool('ss', ['-HtniO', 'state', 'connected', 'src', siteAddress]);
+  // With the port: on this host a visitor's own end has a site address too, the route's source.
+  const { stdout } = await tool('ss', ['-HtniO', 'state', 'established', 'state', 'close-wait', 'state', 'syn-recv', 'src', `${siteAddress}:80`]);
   return parseFlows(stdout);
 }
 

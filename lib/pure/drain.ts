@@ -11,17 +11,27 @@ export interface FlowState {
   lastSent: number;
 }
 
-/** What a drain remembers between two looks, by `address:port`. */
-export type DrainMemory = ReadonlyMap<string, { sent: number; quietSince: number; certain: boolean }>;
+/** What a drain remembers between two looks, by `address:port`; times in milliseconds, monotonic. */
+export type DrainMemory = ReadonlyMap<string, Remembered>;
+
+interface Remembered {
+  sent: number;
+  quietSince: number;
+  /** The last byte is known to be the answer's. */
+  certain: boolean;
+  heldSince: number | undefined;
+  /** Not to be held before, unless it is answered. */
+  freeUntil: number;
+}
 
 /** What to do after a look at all connections. */
 export interface DrainStep {
-  /** Idle connections: their next request is to be kept out from now on. */
+  /** Connections whose next request is to be kept out from now on. */
   hold: FlowState[];
-  /** Held ones that turned out to be at work. */
+  /** Held ones that may have to receive the rest of a request. */
   release: FlowState[];
-  /** Nothing is in flight on any connection. */
-  done: boolean;
+  /** How many may still have a request in flight. */
+  busy: number;
   memory: DrainMemory;
 }
 
@@ -31,34 +41,55 @@ export const quietMs = 250;
 /** The same where request and answer fell into one tick of the kernel's clock, so that their order is unknown. */
 export const unsureQuietMs = 1000;
 
+/** A request that has not grown for this long is taken for complete. */
+export const completeMs = 200;
+
+/** How long such a connection is held while it is answered, and then let go in case the request was not complete. */
+export const holdMs = 2000;
+export const freeMs = 1000;
+
 /**
- * One round of a drain. Kept-alive connections cannot be seen through, so a connection counts
- * as idle when its last byte went to the visitor. It is then held (what the visitor sends next is
- * dropped before it arrives, and sent again by the visitor's kernel) and watched: if more of an
- * answer comes, it was still at work. The splice can end when every connection is held and quiet.
+ * One round of a drain. The splice does not see requests, so they are told from the order of
+ * bytes: a connection is answered when its last byte went to the visitor. Held connections get
+ * no further request: what the visitor sends is dropped before it arrives, and sent again by its
+ * kernel. Those at work are held too as soon as their request seems complete, or a visitor who
+ * asks again at once would never be caught between two requests. Nothing is in flight when all are
+ * held, answered, and quiet.
  * @param now milliseconds, monotonic
  */
 export function drainStep(flows: readonly FlowState[], before: DrainMemory, now: number): DrainStep {
-  const memory = new Map<string, { sent: number; quietSince: number; certain: boolean }>();
+  const memory = new Map<string, Remembered>();
   const hold: FlowState[] = [];
   const release: FlowState[] = [];
-  let done = true;
+  let busy = 0;
   for (const flow of flows) {
     const key = `${flow.address}:${flow.port}`;
-    const known = before.get(key);
-    const inTransit = flow.receiveQueue > 0 || flow.sendQueue > 0;
-    const answered = flow.sent > 0 && flow.lastSent <= flow.lastReceived;
-    const waitsForFirst = flow.sent === 0 && flow.received === 0 && flow.lastReceived >= unsureQuietMs;
-    if (inTransit || !(answered || waitsForFirst)) {
-      if (known) release.push(flow);
-      done = false;
-      continue;
+    const known: Remembered = before.get(key) ?? {
+      sent: flow.sent, quietSince: now, certain: flow.lastSent < flow.lastReceived, heldSince: undefined, freeUntil: 0,
+    };
+    const grew = flow.sent !== known.sent;
+    const isAnswered = flow.receiveQueue === 0
+      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= unsureQuietMs);
+    const isComplete = flow.receiveQueue === 0 && flow.lastReceived >= completeMs && now >= known.freeUntil
+      && (known.heldSince === undefined || now - known.heldSince < holdMs);
+    const next: Remembered = {
+      sent: flow.sent,
+      quietSince: grew || flow.sendQueue > 0 || !isAnswered ? now : known.quietSince,
+      certain: (known.certain && isAnswered) || (known.heldSince !== undefined && grew),
+      heldSince: known.heldSince ?? now,
+      freeUntil: known.freeUntil,
+    };
+    if (isAnswered || isComplete) {
+      hold.push(flow);
+    } else {
+      if (known.heldSince !== undefined) {
+        release.push(flow);
+        next.freeUntil = now + freeMs;
+      }
+      next.heldSince = undefined;
     }
-    hold.push(flow);
-    const certain = known && known.sent !== flow.sent ? true : (known?.certain ?? flow.lastSent < flow.lastReceived);
-    const quietSince = known?.sent === flow.sent ? known.quietSince : now;
-    memory.set(key, { sent: flow.sent, quietSince, certain });
-    if (now - quietSince < (certain ? quietMs : unsureQuietMs)) done = false;
+    if (!isAnswered || now - next.quietSince < (next.certain ? quietMs : unsureQuietMs)) busy += 1;
+    memory.set(key, next);
   }
-  return { hold, release, done, memory };
+  return { hold, release, busy, memory };
 }

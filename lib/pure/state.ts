@@ -17,6 +17,8 @@ export interface Facts {
   /** Docker's status of the container, or undefined when there is none. */
   container: string | undefined;
   frozen: boolean;
+  /** What a service that has failed said last. */
+  failure?: string | undefined;
 }
 
 /**
@@ -34,7 +36,7 @@ export function stateOf(facts: Facts): { state: State; reason: string | undefine
   if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
   if (service?.activeState === 'activating') return { state: 'waking', reason: undefined };
   if (!facts.image) return { state: 'image', reason: 'its image is missing: the next visit or sitegen apply fetches it' };
-  if (service?.activeState === 'failed') return { state: 'broken', reason: 'its last wake failed; the next visit tries again' };
+  if (service?.activeState === 'failed') return { state: 'broken', reason: `${facts.failure ?? 'its last wake failed'}; the next visit tries again` };
   if (facts.container === undefined) return { state: 'created', reason: 'its container is missing: the next visit creates it' };
   if (facts.frozen) return { state: 'frozen', reason: undefined };
   return { state: 'asleep', reason: undefined };

@@ -68,10 +68,17 @@ async function isOpen(systemd: Systemd, record: AlarmRecord): Promise<boolean> {
 async function failureOf(systemd: Systemd, unit: string): Promise<string> {
   const kind = unit.endsWith('.socket') ? 'Socket' : 'Service';
   const properties = await systemd.properties(unit, kind);
-  const status = Number(properties['ExecMainStatus'] ?? 0);
   const result = typeof properties['Result'] === 'string' ? properties['Result'] : 'unknown';
-  return result === 'exit-code' && status !== 0 ? `exit code ${status}` : (results[result] ?? result);
+  // The main process may have been ended by systemd's signal before another of the unit failed.
+  const exited = Number(properties['ExecMainCode'] ?? 0) === cldExited && Number(properties['ExecMainStatus'] ?? 0) !== 0;
+  const code = result === 'exit-code' && exited ? `exit code ${Number(properties['ExecMainStatus'])}` : undefined;
+  const said = typeof properties['StatusText'] === 'string' && properties['StatusText'] !== '' ? properties['StatusText'] : undefined;
+  if (result === 'exit-code' && said !== undefined) return code === undefined ? said : `${code}: ${said}`;
+  return code ?? results[result] ?? result;
 }
+
+/** The process ended by itself (wait(2), si_code). */
+const cldExited = 1;
 
 /** systemd's results in words (systemd.exec(5), $SERVICE_RESULT). */
 const results: Record<string, string> = {

@@ -20,7 +20,7 @@ export async function selectDomains(named: readonly string[], all: boolean): Pro
   if (named.length === 0) throw usageError('no domain given', 'name one or more, or use --all');
   return named.map((input) => {
     const domain = parseDomain(input);
-    if (!known.includes(domain) && !known.some((each) => siteNames(domain).settingsFile === each)) throw noSuchSite(domain);
+    if (!known.includes(domain)) throw noSuchSite(domain);
     return domain;
   });
 }

@@ -15,11 +15,11 @@ export async function drain(siteAddress: string, timeoutMs: number): Promise<num
     const now = performance.now();
     const step = drainStep(flows, memory, now);
     await releaseFlows(siteAddress, step.release).catch(() => undefined);
-    if (now >= deadline) return flows.length - step.hold.length;
+    if (now >= deadline) return step.busy;
     // Longer than the pause between two rounds, however slow the machine is; short enough not to
     // outlive the splice, since a port may be used for another connection by then.
     await holdFlows(siteAddress, step.hold, 3);
-    if (step.done) return 0;
+    if (step.busy === 0) return 0;
     memory = step.memory;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

@@ -7,7 +7,7 @@ import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
 import { loadSettings, settingsFiles, takenOffsets, type LoadedSite } from './settings.ts';
-import { domainOfFile } from '../pure/config.ts';
+import { domainOfFile, parseSite } from '../pure/config.ts';
 
 /** One site as `status --json` shows it. */
 export interface SiteStatus {
@@ -52,6 +52,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     const names = siteNames(loaded.site.domain);
     const container = found.get(names.container);
     const facts = await factsOf(loaded, names, units, container, container !== undefined || await hasImage(loaded.image));
+    if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
     const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
     result.push({
@@ -72,10 +73,19 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
   return result.sort((a, b) => (a.domain < b.domain ? -1 : 1));
 }
 
-/** The domains that have settings, sorted; without reading the files. */
+/** The domains that have settings, sorted. Files are read only where their name is a stand-in for a long domain. */
 export async function allDomains(): Promise<string[]> {
   const files = await settingsFiles();
-  return files.map((file) => domainOfFile(file.slice(file.lastIndexOf('/') + 1)) ?? file);
+  const domains = await Promise.all(files.map(async (file) => domainOfFile(file.slice(file.lastIndexOf('/') + 1)) ?? await domainIn(file)));
+  return domains.filter((domain) => domain !== undefined);
+}
+
+async function domainIn(file: string): Promise<string | undefined> {
+  try {
+    return parseSite((await readIfThere(file)) ?? '', file).domain;
+  } catch {
+    return undefined;
+  }
 }
 
 async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<string, UnitState>, container: ContainerState | undefined, image: boolean): Promise<Facts> {
@@ -124,6 +134,11 @@ async function memoryOf(names: SiteNames): Promise<SiteStatus['memory']> {
 
 async function isFrozen(names: SiteNames): Promise<boolean> {
   return (await readIfThere(`${names.appCgroup}/cgroup.freeze`))?.trim() === '1';
+}
+
+async function lastWords(systemd: Systemd, names: SiteNames): Promise<string | undefined> {
+  const { StatusText: text, Result: result } = await systemd.properties(names.service, 'Service');
+  return result === 'exit-code' && typeof text === 'string' && text !== '' ? text : undefined;
 }
 
 /** Costs a call a site, so long lists ask only for sites that are not simply asleep. */

@@ -61,17 +61,17 @@ export async function startContainer(request: WakeRequest): Promise<Phases> {
  */
 export async function awaitReady(request: WakeRequest): Promise<void> {
   const docker = connectDocker();
-  let nextLook = Date.now();
-  for (;;) {
+  await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
+  for (let nextLook = 0; ;) {
     const left = request.deadline - Date.now();
     if (left <= 0) throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}`);
-    if (await isReady(request.target, Math.min(left, 5000))) return;
     if (Date.now() >= nextLook) {
+      // First, and often: connecting to a container that is gone takes seconds to fail.
       const end = await docker.end(request.container).catch(() => undefined);
       if (end && !end.running) throw new SitegenError(`its container ended with ${describeEnd(end)} before it was ready`);
-      await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
-      nextLook = Date.now() + 1000;
+      nextLook = Date.now() + 500;
     }
+    if (await isReady(request.target, Math.min(left, 2000))) return;
     await sleep(Math.min(left, 50));
   }
 }
@@ -113,7 +113,8 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
 }
 
 async function setStatus(status: string): Promise<void> {
-  await notify({ status }).catch(() => undefined);
+  // Without `pid` the library names this process, and systemd would take it for the main one.
+  await notify({ status, pid: Number(process.env['SITEGEN_MAIN_PID'] ?? process.ppid) }).catch(() => undefined);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -1,6 +1,7 @@
 import { guestTest } from './_guest.ts';
 
 guestTest('a site is added, woken cold, answers warm, is stopped and woken again', async (t, guest) => {
+  const since = await guest.sh('date +%s');
   const address = await guest.site('life.example.com');
   t.is((await guest.status('life.example.com')).state, 'asleep');
   const cold = await guest.get(address);
@@ -16,6 +17,6 @@ guestTest('a site is added, woken cold, answers warm, is stopped and woken again
   t.is(asleep.state, 'asleep');
   t.is(asleep.container.status, 'exited');
   t.is((await guest.get(address)).status, 200);
-  const journal = await guest.sh('journalctl -u site-life.example.com --no-pager -o cat');
+  const journal = await guest.sh(`journalctl -u site-life.example.com --no-pager -o cat --since @${since}`);
   t.is(journal.match(/awake: woken by a visitor; create \d+ ms, start \d+ ms, ready \d+ ms, total \d+ ms/g)?.length, 2);
 });
