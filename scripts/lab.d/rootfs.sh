@@ -27,7 +27,7 @@ rootfs() {
   ROOTFS_KEY=$(rootfs_key "$suite")
   root=$LAB_CACHE/rootfs/$ROOTFS_KEY
   if [[ ! -d $root ]]; then
-    need_packages mmdebstrap:mmdebstrap \
+    need_packages mmdebstrap:mmdebstrap ssh-keygen:openssh-client \
       /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
     lock "rootfs-$suite"
     if [[ ! -d $root ]]; then
