@@ -1,5 +1,5 @@
 import test from 'ava';
-import { drainStep, quietMs, unsureQuietMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
+import { completeMs, drainStep, freeMs, holdMs, quietMs, unsureQuietMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
 
 const none: DrainMemory = new Map();
 
@@ -18,13 +18,13 @@ function drainAt(flowsAt: (ms: number) => FlowState[], limitMs = 5000): { doneAt
     memory = step.memory;
     if (step.hold.length > 0) held.push(now);
     if (step.release.length > 0) released.push(now);
-    if (step.done) return { doneAt: now, held, released };
+    if (step.busy === 0) return { doneAt: now, held, released };
   }
   return { doneAt: Number.POSITIVE_INFINITY, held, released };
 }
 
 test('without connections a drain is done at once', (t) => {
-  t.deepEqual(drainStep([], none, 0), { hold: [], release: [], done: true, memory: new Map() });
+  t.deepEqual(drainStep([], none, 0), { hold: [], release: [], busy: 0, memory: new Map() });
 });
 
 test('an answered connection is held, and done when it stays quiet', (t) => {
@@ -63,30 +63,50 @@ test('more of an answer makes an unsure connection sure', (t) => {
   t.is(doneAt, 100 + quietMs);
 });
 
-test('a connection that has sent nothing yet is held once it is old enough to be a spare one', (t) => {
+test('a connection that has sent nothing yet is held, and counts as a spare one once it is old enough', (t) => {
   const spare = { received: 0, sent: 0, lastSent: 9000 };
-  t.deepEqual(ports(drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], none, 0).hold), [idle.port]);
-  t.deepEqual(drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], none, 0).hold, []);
-  t.true(Number.isFinite(drainAt((now) => [flow({ ...spare, lastReceived: now, lastSent: now })]).doneAt));
+  const young = drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], none, 0);
+  t.deepEqual(ports(young.hold), [idle.port]);
+  t.is(drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], young.memory, 9000).busy, 1);
+  t.is(drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], none, 0).memory, unsureQuietMs).busy, 0);
+  t.deepEqual(drainStep([flow({ ...spare, lastReceived: completeMs - 1 })], none, 0).hold, [], 'its first request may be about to come');
 });
 
-test('a held connection that turns out to be at work is released, and held anew when it is answered', (t) => {
-  const { held, released, doneAt } = drainAt((now) => [now >= 100 && now < 200 ? flow({ sendQueue: 10 }) : flow({ sent: now < 100 ? 500 : 600 })]);
+test('a request that has come to its end is held while it is answered, but never for good', (t) => {
+  // A visitor who sends a long request slowly may only seem to have finished.
+  const { held, released, doneAt } = drainAt((now) => [flow({ received: 800, lastReceived: completeMs + now, lastSent: 9000 + now })], 3100);
+  t.is(doneAt, Number.POSITIVE_INFINITY);
+  t.is(held[0], 0);
+  t.deepEqual(released, [holdMs]);
+  t.deepEqual(held.filter((ms) => ms >= holdMs), held.filter((ms) => ms >= holdMs + freeMs));
+  t.true(held.includes(holdMs + freeMs));
+});
+
+test('a request that still grows is not held', (t) => {
+  t.deepEqual(drainAt(() => [flow({ received: 800, lastReceived: completeMs - 1, lastSent: 9000 })], 1000).held, []);
+  t.deepEqual(drainAt(() => [flow({ received: 800, receiveQueue: 5, lastReceived: 900, lastSent: 9000 })], 1000).held, []);
+});
+
+test('a held connection that turns out to get a request is released, held anew when it is answered, and watched for longer', (t) => {
+  const { held, released, doneAt } = drainAt((now) => {
+    if (now < 100) return [idle];
+    return [now < 200 ? flow({ receiveQueue: 10, lastReceived: 0 }) : flow({ sent: 600, lastReceived: now - 150, lastSent: now - 200 })];
+  });
   t.deepEqual(released, [100]);
-  t.false(held.includes(125));
+  t.deepEqual(held.filter((ms) => ms >= 100 && ms < 200), []);
   t.true(held.includes(200));
-  t.is(doneAt, 200 + quietMs);
+  t.is(doneAt, 200 + unsureQuietMs);
 });
 
 test('one connection at work keeps the drain from ending, and the others are held meanwhile', (t) => {
-  const busy = flow({ port: 2, sendQueue: 5 });
+  const busy = flow({ port: 2, receiveQueue: 5 });
   const step = drainStep([flow({ port: 1 }), busy, flow({ port: 3 })], none, 0);
   t.deepEqual(ports(step.hold), [1, 3]);
   t.deepEqual(step.release, []);
-  t.false(step.done);
-  const later = drainStep([flow({ port: 1 }), flow({ port: 2, sendQueue: 5 }), flow({ port: 3 })], step.memory, 10_000);
-  t.false(later.done);
-  t.true(drainStep([flow({ port: 1 }), flow({ port: 3 })], later.memory, 10_000).done, 'connections that are gone count no more');
+  t.is(step.busy, 3, 'none is known to be quiet yet');
+  const later = drainStep([flow({ port: 1 }), busy, flow({ port: 3 })], step.memory, 10_000);
+  t.is(later.busy, 1);
+  t.is(drainStep([flow({ port: 1 }), flow({ port: 3 })], later.memory, 10_000).busy, 0, 'connections that are gone count no more');
 });
 
 test('connections are told apart by address and port', (t) => {

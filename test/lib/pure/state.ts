@@ -29,6 +29,7 @@ shows('whose socket is stopped', { socket: unit('inactive') }, 'configured', /do
 shows('whose socket is not loaded', { socket: undefined }, 'configured', /does not listen/);
 shows('whose socket has failed', { socket: unit('failed', 'resources') }, 'broken', /socket has failed/);
 shows('whose last wake failed', { service: unit('failed') }, 'broken', /last wake failed; the next visit tries again/);
+shows('that could not wake for a reason it told', { service: unit('failed'), failure: 'its container ended with exit code 3' }, 'broken', /^its container ended with exit code 3; the next visit tries again$/);
 shows('that is switched off', { enabled: false, socket: unit('inactive') }, 'disabled', /disabled in its settings/);
 shows('with wrong settings', { settingsFault: 'port: 0 too small' }, 'broken', /^port: 0 too small$/);
 
