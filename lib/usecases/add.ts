@@ -7,7 +7,7 @@ import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
 import { rangesOf } from '../pure/site.ts';
 import { stringify } from 'yaml';
-import { ensureImage } from './apply.ts';
+import { createContainer, ensureImage, removeContainer } from './apply.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -92,8 +92,13 @@ export async function add(deps: Deps, request: AddRequest): Promise<AddPlan> {
       async () => { if (!hadData) await remove(names.siteDir); },
     );
     if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
-    await act(() => deps.docker.create(names.container, want.container), () => deps.docker.remove(names.container, names.domain));
+    await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
     await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });
+    // A removed site's units stay loaded, as they were, while sockets.target remembers that it wanted them.
+    if ((await deps.systemd.list(names.units.map((unit) => unit.replaceAll('\\', '\\\\')))).length > 0) {
+      deps.report('reloading systemd, which remembers an earlier site of this name');
+      await deps.systemd.reload();
+    }
     await act(() => linkInto(paths.enabledDir, [`${paths.unitsDir}/${names.socket}`]), () => remove(`${paths.enabledDir}/${names.socket}`));
     await act(() => deps.systemd.start(names.socket), () => stopAll(deps, names.units));
   } catch (error) {
@@ -134,7 +139,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   await stopAll(deps, names.units);
   await remove(`${paths.enabledDir}/${names.socket}`);
-  await deps.docker.remove(names.container, plan.domain);
+  await removeContainer(deps.docker, names);
   for (const unit of names.units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);
