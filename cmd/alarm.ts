@@ -4,7 +4,9 @@ import { raise } from '../lib/usecases/alarm.ts';
 /** Run by sitegen-alarm@UNIT.service, which OnFailure= of all our other units names. */
 const systemd = await connectSystemd();
 try {
-  const { lines, failed } = await raise(systemd, process.argv[2] ?? '', new Date());
+  // systemd 251 and later tell the units of OnFailure= about the failure (systemd.exec(5)).
+  const failure = { result: process.env['MONITOR_SERVICE_RESULT'] ?? 'it failed', exitStatus: process.env['MONITOR_EXIT_STATUS'] };
+  const { lines, failed } = await raise(systemd, process.argv[2] ?? '', failure, new Date());
   // The "<3>" makes it an error in the journal (sd-daemon(3)).
   for (const line of lines) console.error(`<3>${line}`);
   if (failed) process.exitCode = 1;

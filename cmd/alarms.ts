@@ -9,7 +9,7 @@ export const alarmsCommand: CommandModule<object, { json?: boolean | undefined }
   describe: 'list open alarms; they close when their unit works again',
   builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ json }) {
-    const alarms = await withSystemd((systemd) => openAlarms(systemd));
+    const alarms = await withSystemd((systemd) => openAlarms(systemd, new Date()));
     if (json) printJson(alarms);
     else if (alarms.length === 0) report('no open alarms');
     else printTable(['UNIT', 'SINCE', 'TIMES', 'REASON'], alarms.map(({ unit, since, count, reason }) => [unit, since, String(count), reason]));

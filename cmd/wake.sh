@@ -15,9 +15,10 @@ if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
 patient() { node "$code/wake.mjs" "$1" || exit; }
 
 create_ms=0
+read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=missing
 # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
 read -r _ status _ < <(exec nc -U /run/docker.sock \
-  <<<"POST /containers/$SITEGEN_CONTAINER/start HTTP/1.0"$'\r\n\r')
+  <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')
 case ${status:-} in
   204 | 304) start_ms=$(((${EPOCHREALTIME/./} - began) / 1000)) ;;
   *)

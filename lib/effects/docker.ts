@@ -28,6 +28,9 @@ export interface ContainerEnd {
 /** A file for a build context: its content, or the host's file to take. */
 export type ContextFile = { name: string } & ({ content: Buffer; mode: number } | { hostFile: string; size: number; mode: number });
 
+/** A container has the name of one of ours, and is not ours. */
+export class StrangerError extends SitegenError {}
+
 /**
  * Docker's engine. Every method throws `SitegenError`. Containers are changed only when they
  * carry our label, so a stranger's container of the same name is refused, never touched.
@@ -39,8 +42,9 @@ export interface Docker {
   find(name: string, domain: string): Promise<ContainerState | undefined>;
   /** How the container ended, or that it runs. */
   end(name: string): Promise<ContainerEnd>;
-  create(name: string, spec: ContainerSpec): Promise<void>;
-  start(name: string): Promise<void>;
+  /** Creates a container and gives its id. */
+  create(name: string, spec: ContainerSpec): Promise<string>;
+  start(id: string): Promise<void>;
   /** Removes a container of ours, running or not; one that is missing counts as removed. */
   remove(name: string, domain: string): Promise<void>;
   hasImage(reference: string): Promise<boolean>;
@@ -71,7 +75,7 @@ export function connectDocker(): Docker {
     try {
       const info = await api.getContainer(name).inspect();
       if (info.Config.Labels[shared.labels.domain] !== domain) {
-        throw new SitegenError(`${domain}: a container called ${name} exists and is not sitegen's`, {
+        throw new StrangerError(`${domain}: a container called ${name} exists and is not sitegen's`, {
           hint: `rename it: docker rename ${name} OTHER`,
         });
       }
@@ -107,7 +111,8 @@ export function connectDocker(): Docker {
       return { running: State.Running, exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
     }),
     create: (name, spec) => attempt(`create container ${name}`, async () => {
-      await api.createContainer({ ...(spec as unknown as Dockerode.ContainerCreateOptions), name });
+      const created = await api.createContainer({ ...(spec as unknown as Dockerode.ContainerCreateOptions), name });
+      return created.id;
     }),
     start: (name) => attempt(`start container ${name}`, async () => {
       try {

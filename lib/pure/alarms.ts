@@ -13,9 +13,9 @@ export interface AlarmRecord {
 const hourMs = 3_600_000;
 
 /** Whether a failure goes out: the first one does, later ones at most once an hour, and when the clock was set back. */
-export function shouldSend(open: AlarmRecord | undefined, now: Date): boolean {
-  if (open?.sent == null) return true;
-  const sinceMs = now.getTime() - Date.parse(open.sent);
+export function shouldSend(last: AlarmRecord | undefined, now: Date): boolean {
+  if (last?.sent == null) return true;
+  const sinceMs = now.getTime() - Date.parse(last.sent);
   return !(sinceMs >= 0 && sinceMs < hourMs);
 }
 

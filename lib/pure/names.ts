@@ -48,6 +48,8 @@ export interface SiteNames {
   /** Names of all unit files, in the order in which they are written. */
   units: readonly string[];
   container: string;
+  /** Holds the container's id, so that a stranger's of the same name is never started. */
+  cidFile: string;
   settingsFile: string;
   siteDir: string;
   dataDir: string;
@@ -103,6 +105,7 @@ export function siteNames(domain: string): SiteNames {
     appSlice,
     units: [slice, appSlice, service, socket],
     container: `site-${id}`,
+    cidFile: `${paths.stateDir}/containers/${id}`,
     settingsFile: `${paths.sitesDir}/${id}.yaml`,
     siteDir,
     dataDir: `${siteDir}/data`,

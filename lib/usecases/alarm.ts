@@ -9,16 +9,23 @@ import { loadDefaults } from './settings.ts';
 
 const timeoutMs = 20_000;
 
+/** How a unit failed, in systemd's words: $MONITOR_SERVICE_RESULT and $MONITOR_EXIT_STATUS. */
+export interface Failure {
+  result: string;
+  exitStatus: string | undefined;
+}
+
 /**
  * Raises the alarm of a unit that has just failed: writes it down, and tells those named in
  * `alerts:`, at most once per unit and hour.
+ * @param failure what systemd says of it: the unit itself may have been started again by now
  * @returns lines for the journal; `failed` when an alert could not be delivered
  */
-export async function raise(systemd: Systemd, unit: string, now: Date): Promise<{ lines: string[]; failed: boolean }> {
+export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ lines: string[]; failed: boolean }> {
   const before = await readRecord(unit);
   const open = before !== undefined && await isOpen(systemd, before);
-  const reason = await failureOf(systemd, unit);
-  const send = shouldSend(open ? before : undefined, now);
+  const reason = describeFailure(failure);
+  const send = shouldSend(before, now);
   const record: AlarmRecord = {
     unit,
     since: open ? before.since : now.toISOString(),
@@ -34,14 +41,17 @@ export async function raise(systemd: Systemd, unit: string, now: Date): Promise<
   return { lines: [...lines, ...errors], failed: errors.length > 0 };
 }
 
-/** The alarms whose unit has not worked since; the others are taken off the list. */
-export async function openAlarms(systemd: Systemd): Promise<AlarmRecord[]> {
+/**
+ * The alarms whose unit has not worked since. Closed ones are forgotten when they no longer
+ * matter for how often alerts are sent.
+ */
+export async function openAlarms(systemd: Systemd, now: Date): Promise<AlarmRecord[]> {
   const open: AlarmRecord[] = [];
   for (const name of await namesIn(paths.alarmsDir)) {
     const record = name.endsWith('.json') ? await readRecord(name.slice(0, -'.json'.length)) : undefined;
     if (!record) continue;
     if (await isOpen(systemd, record)) open.push(record);
-    else await remove(recordFile(record.unit));
+    else if (shouldSend(record, now)) await remove(recordFile(record.unit));
   }
   return open;
 }
@@ -65,24 +75,13 @@ async function isOpen(systemd: Systemd, record: AlarmRecord): Promise<boolean> {
   });
 }
 
-async function failureOf(systemd: Systemd, unit: string): Promise<string> {
-  const kind = unit.endsWith('.socket') ? 'Socket' : 'Service';
-  const properties = await systemd.properties(unit, kind);
-  const result = typeof properties['Result'] === 'string' ? properties['Result'] : 'unknown';
-  // The main process may have been ended by systemd's signal before another of the unit failed.
-  const exited = Number(properties['ExecMainCode'] ?? 0) === cldExited && Number(properties['ExecMainStatus'] ?? 0) !== 0;
-  const code = result === 'exit-code' && exited ? `exit code ${Number(properties['ExecMainStatus'])}` : undefined;
-  const said = typeof properties['StatusText'] === 'string' && properties['StatusText'] !== '' ? properties['StatusText'] : undefined;
-  if (result === 'exit-code' && said !== undefined) return code === undefined ? said : `${code}: ${said}`;
-  return code ?? results[result] ?? result;
+function describeFailure({ result, exitStatus }: Failure): string {
+  return result === 'exit-code' && exitStatus !== undefined ? `exit code ${exitStatus}` : (results[result] ?? result);
 }
-
-/** The process ended by itself (wait(2), si_code). */
-const cldExited = 1;
 
 /** systemd's results in words (systemd.exec(5), $SERVICE_RESULT). */
 const results: Record<string, string> = {
-  success: 'it works again by now', timeout: 'a time limit passed', signal: 'it was killed by a signal', 'core-dump': 'it crashed',
+  timeout: 'a time limit passed', signal: 'it was killed by a signal', 'core-dump': 'it crashed',
   'oom-kill': 'it used more memory than allowed', 'exit-code': 'a program of it failed', resources: 'the system refused it resources',
 };
 

@@ -1,3 +1,4 @@
+import type { Docker } from '../effects/docker.ts';
 import { linkInto, makeBelow, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt, type Ranges } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
@@ -5,7 +6,7 @@ import { editYaml } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
 import { changedLines, describeStep, diffRemoved, diffSite, type Actual, type Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, shared, siteNames } from '../pure/names.ts';
+import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
 import { loadSettings, loadTemplates, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
@@ -124,6 +125,19 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
   return { lines, plans, faults };
 }
 
+/** Creates a site's container, and writes down which one it is. */
+export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
+  const id = await docker.create(want.names.container, want.container);
+  await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
+  return id;
+}
+
+/** Removes a site's container, and what was written down of it. */
+export async function removeContainer(docker: Pick<Docker, 'remove'>, names: SiteNames): Promise<void> {
+  await docker.remove(names.container, names.domain);
+  await remove(names.cidFile);
+}
+
 /**
  * Makes an image available: builds or pulls it when it is missing.
  * @returns true when it was missing
@@ -164,13 +178,13 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'remove container': {
-      await docker.remove(step.name, plan.domain);
+      await removeContainer(docker, siteNames(plan.domain));
       break;
     }
     case 'create container': {
       if (!plan.want || !plan.loaded) break;
       await ensureImage(deps, plan.loaded);
-      await docker.create(step.name, plan.want.container);
+      await createContainer(docker, plan.want);
       break;
     }
     case 'enable':

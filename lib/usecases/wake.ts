@@ -1,6 +1,6 @@
 import notify from 'systemd-notify';
-import { connectDocker, type Docker } from '../effects/docker.ts';
-import { exists } from '../effects/files.ts';
+import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
+import { exists, writeAtomic } from '../effects/files.ts';
 import { answerAll, isReady, type Target } from '../effects/probe.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
@@ -8,7 +8,7 @@ import { desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
-import { ensureImage } from './apply.ts';
+import { createContainer, ensureImage } from './apply.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
 /** First descriptor that systemd hands over (sd_listen_fds(3)). */
@@ -43,9 +43,9 @@ export async function startContainer(request: WakeRequest): Promise<Phases> {
   for (;;) {
     try {
       const began = Date.now();
-      await createMissing(docker, request);
+      const id = await createMissing(docker, request);
       const created = Date.now();
-      await docker.start(request.container);
+      await docker.start(id);
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
       if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
@@ -95,7 +95,8 @@ export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error
 /** What trying again within the same wake cannot mend. */
 class FinalError extends SitegenError {}
 
-async function createMissing(docker: Docker, { domain, container }: WakeRequest): Promise<void> {
+/** Gives the id of the container, which is created when it is missing. */
+async function createMissing(docker: Docker, { domain, container }: WakeRequest): Promise<string> {
   const settings = await loadSettings([domain]);
   const [fault] = settings.faults;
   const [loaded] = settings.sites;
@@ -106,10 +107,17 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
     // Never made here: an empty directory in place of lost data would look like a new site.
     if (!await exists(directory)) throw new FinalError(`its data directory ${directory} is missing: restore it, or run "sitegen apply" for an empty one`);
   }
-  if (await docker.find(container, domain)) return;
+  const present = await docker.find(container, domain).catch((error: unknown) => {
+    throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
+  });
+  if (present) {
+    await writeAtomic({ path: want.names.cidFile, content: `${present.id}\n` });
+    return present.id;
+  }
   await ensureImage({ docker, report: (line) => { console.error(line); } }, loaded);
-  await docker.create(container, want.container);
+  const id = await createContainer(docker, want);
   console.error(`created the missing container ${container}`);
+  return id;
 }
 
 async function setStatus(status: string): Promise<void> {

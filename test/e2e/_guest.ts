@@ -32,6 +32,8 @@ export interface Guest {
   sitegen(...args: string[]): Promise<Result>;
   /** Adds a site and removes it, with its data, when the test is over. Gives its address. */
   site(domain: string, ...args: string[]): Promise<string>;
+  /** Reboots the guest, and waits until it runs again. */
+  reboot(): Promise<void>;
   /** One line per site as `status --json` gives it. */
   status(domain: string): Promise<SiteJson>;
   /** Status, body and seconds of a GET from within the guest. */
@@ -73,6 +75,10 @@ export function openGuest(name: string, domains: string[] = []): Guest {
       if (added.code !== 0) throw new Error(`sitegen add ${domain}: ${added.stderr}`);
       const site = await guest.status(domain);
       return site.address;
+    },
+    async reboot() {
+      await guest.run(['systemctl', 'reboot']);
+      await execa(lab, ['wait', name], { timeout: 180_000 });
     },
     async status(domain) {
       const { stdout, stderr } = await guest.sitegen('status', '--json', domain);
