@@ -53,6 +53,9 @@ exec {nap}<&-
 now=${EPOCHREALTIME/./}
 echo "awake: woken by $cause; create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $(((now - began) / 1000)) ms"
 
+# socket-proxyd says so itself, but not yet in systemd 252. In the background, and nobody's child.
+(systemd-notify --ready &)
+
 # From here on nothing needs root.
 exec setpriv --reuid=sitegen --regid=sitegen --clear-groups --inh-caps=-all --bounding-set=-all \
   /usr/lib/systemd/systemd-socket-proxyd --connections-max=10000 "$SITEGEN_ADDRESS:$SITEGEN_PORT"
