@@ -1,8 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
-import { add, planAdd, type AddPlan } from '../lib/usecases/add.ts';
-import { connectDocker } from '../lib/effects/docker.ts';
-import { withMachineLocked } from './connect.ts';
+import type { AddPlan } from '../lib/usecases/add.ts';
+import { withMachine, withMachineLocked } from './connect.ts';
 import { print, report } from './output.ts';
 
 interface Options {
@@ -43,8 +42,9 @@ export const addCommand: CommandModule<object, Options> = {
       volumes: options.volume,
       memoryMax: options.memory,
     };
+    const { add, planAdd } = await import('../lib/usecases/add.ts');
     if (options['dry-run']) {
-      printPlan(await planAdd({ docker: connectDocker() }, request));
+      printPlan(await withMachine((deps) => planAdd(deps, request)));
       return;
     }
     const plan = await withMachineLocked((deps) => add(deps, request));

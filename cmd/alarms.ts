@@ -1,5 +1,4 @@
 import type { CommandModule } from 'yargs';
-import { openAlarms } from '../lib/usecases/alarm.ts';
 import { withSystemd } from './connect.ts';
 import { printJson, printTable, report } from './output.ts';
 
@@ -9,6 +8,7 @@ export const alarmsCommand: CommandModule<object, { json?: boolean | undefined }
   describe: 'list open alarms; they close when their unit works again',
   builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ json }) {
+    const { openAlarms } = await import('../lib/usecases/alarm.ts');
     const alarms = await withSystemd((systemd) => openAlarms(systemd, new Date()));
     if (json) printJson(alarms);
     else if (alarms.length === 0) report('no open alarms');

@@ -1,7 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { apply, describeDiff } from '../lib/usecases/apply.ts';
-import { selectDomains } from '../lib/usecases/control.ts';
-import { loadSettings } from '../lib/usecases/settings.ts';
+import { selectDomains } from '../lib/usecases/domains.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
 import { print, printFaults, printJson, report } from './output.ts';
 
@@ -26,6 +24,7 @@ export const applyCommand: CommandModule<object, Options> = {
       await showDiff(domains, false);
       return;
     }
+    const { apply } = await import('../lib/usecases/apply.ts');
     const result = await withMachineLocked((deps) => apply(deps, domains));
     for (const line of result.done) print(line);
     for (const domain of result.changed) print(`${domain}: applied`);
@@ -52,6 +51,7 @@ export const validateCommand: CommandModule<object, Options> = {
     .positional('domains', { type: 'string', array: true, describe: 'names of sites; all when none is given' })
     .option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ domains, json }) {
+    const { loadSettings } = await import('../lib/usecases/settings.ts');
     const { sites, faults } = await loadSettings(await which(domains));
     if (json) printJson({ valid: sites.map(({ site }) => site.domain), faults });
     else report(`${sites.length} sites are valid`);
@@ -60,6 +60,7 @@ export const validateCommand: CommandModule<object, Options> = {
 };
 
 async function showDiff(domains: string[] | undefined, json: boolean): Promise<void> {
+  const { describeDiff } = await import('../lib/usecases/apply.ts');
   const { lines, plans, faults } = await withMachine((deps) => describeDiff(deps, domains));
   if (json) {
     const changes = plans.filter(({ steps, newSettings }) => steps.length > 0 || newSettings !== undefined);

@@ -1,17 +1,18 @@
-import { connectDocker } from '../lib/effects/docker.ts';
 import { withLock } from '../lib/effects/lock.ts';
-import { connectSystemd, type Systemd } from '../lib/effects/systemd.ts';
+import type { Systemd } from '../lib/effects/systemd.ts';
 import { paths } from '../lib/pure/names.ts';
 import type { Deps } from '../lib/usecases/machine.ts';
 import { report } from './output.ts';
 
 /** Runs an action with connections to systemd and Docker, and closes them. */
 export async function withMachine<T>(action: (deps: Deps) => Promise<T>): Promise<T> {
+  const { connectDocker } = await import('../lib/effects/docker.ts');
   return withSystemd((systemd) => action({ systemd, docker: connectDocker(), report }));
 }
 
 /** Runs an action with a connection to systemd alone. */
 export async function withSystemd<T>(action: (systemd: Systemd) => Promise<T>): Promise<T> {
+  const { connectSystemd } = await import('../lib/effects/systemd.ts');
   const systemd = await connectSystemd();
   try {
     return await action(systemd);

@@ -1,5 +1,6 @@
 import type { CommandModule } from 'yargs';
-import { control, selectDomains, type Action } from '../lib/usecases/control.ts';
+import type { Action } from '../lib/usecases/control.ts';
+import { selectDomains } from '../lib/usecases/domains.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
 import { print, printFaults, report } from './output.ts';
 
@@ -34,6 +35,7 @@ function command(action: Action, describe: string, result: string): CommandModul
         for (const domain of domains) print(`${action} ${domain}`);
         return;
       }
+      const { control } = await import('../lib/usecases/control.ts');
       const locked = action === 'enable' || action === 'disable';
       const faults = await (locked ? withMachineLocked : withMachine)((deps) => control(deps, action, domains));
       for (const domain of domains) if (!faults.some((fault) => fault.domain === domain)) report(`${domain} is ${result}`);

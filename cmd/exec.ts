@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
-import { selectDomains } from '../lib/usecases/control.ts';
+import { selectDomains } from '../lib/usecases/domains.ts';
 import { withSystemd } from './connect.ts';
 import { runInForeground } from './logs.ts';
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { CommandModule } from 'yargs';
 import { siteNames } from '../lib/pure/names.ts';
-import { selectDomains } from '../lib/usecases/control.ts';
+import { selectDomains } from '../lib/usecases/domains.ts';
 
 interface Options {
   domain: string;

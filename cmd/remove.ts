@@ -1,7 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { CommandModule } from 'yargs';
 import { SitegenError, usageError } from '../lib/pure/errors.ts';
-import { planRemove, removeSite } from '../lib/usecases/add.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { withMachineLocked } from './connect.ts';
 import { print, report } from './output.ts';
@@ -22,6 +21,7 @@ export const removeCommand: CommandModule<object, Options> = {
     .option('purge', { type: 'boolean', describe: 'delete its data too; asks first' })
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' }),
   async handler({ domain: input, purge = false, yes = false, 'dry-run': dryRun }) {
+    const { planRemove, removeSite } = await import('../lib/usecases/add.ts');
     const plan = await planRemove(input, purge);
     if (dryRun) {
       for (const line of plan.lines) print(line);

@@ -1,7 +1,7 @@
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { usageError, type SitegenError } from '../lib/pure/errors.ts';
-import { allDomains } from '../lib/usecases/status.ts';
+import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
 import { alarmsCommand } from './alarms.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';

@@ -2,8 +2,8 @@ import type { CommandModule } from 'yargs';
 import { parseDomain } from '../lib/pure/names.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { isDown, type State } from '../lib/pure/state.ts';
-import { noSuchSite } from '../lib/usecases/settings.ts';
-import { allDomains, status, type SiteStatus } from '../lib/usecases/status.ts';
+import { allDomains, noSuchSite } from '../lib/usecases/domains.ts';
+import type { SiteStatus } from '../lib/usecases/status.ts';
 import { withMachine } from './connect.ts';
 import { colors, print, printJson, printTable } from './output.ts';
 
@@ -18,6 +18,7 @@ export const listCommand: CommandModule<object, Options> = {
   describe: 'list all sites with their state',
   builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ json }) {
+    const { status } = await import('../lib/usecases/status.ts');
     const sites = await withMachine((deps) => status(deps));
     if (json) printJson(sites);
     else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
@@ -36,6 +37,7 @@ export const statusCommand: CommandModule<object, Options> = {
     const named = domains.map((domain) => parseDomain(domain));
     const known = named.length > 0 ? await allDomains() : [];
     for (const domain of named) if (!known.includes(domain)) throw noSuchSite(domain);
+    const { status } = await import('../lib/usecases/status.ts');
     const sites = await withMachine((deps) => status(deps, named.length > 0 ? named : undefined));
     if (json) printJson(sites);
     else if (named.length > 0) for (const [index, site] of sites.entries()) details(site, index > 0);

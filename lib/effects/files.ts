@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { SitegenError } from '../pure/errors.ts';
@@ -67,6 +67,21 @@ export async function readIfThere(file: string): Promise<string | undefined> {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw fileError('read', file, error);
   }
+}
+
+/**
+ * Content of many small text files, in order; those that do not exist are left out. Synchronous:
+ * for hundreds of files a promise each costs ten times the reading.
+ */
+export function readMany(files: readonly string[]): { path: string; content: string }[] {
+  return files.flatMap((file) => {
+    try {
+      return [{ path: file, content: readFileSync(file, 'utf8') }];
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw fileError('read', file, error);
+    }
+  });
 }
 
 /** Removes a file or a whole tree; what is not there counts as removed. Links are never followed. */

@@ -55,16 +55,6 @@ export function mayMention(text: string, domain: string): boolean {
   return text.toLowerCase().includes(domain) || /[^\0-\x7f]|\\/.test(text);
 }
 
-/** A settings file's domain by its name, or undefined when the name is not one of ours. */
-export function domainOfFile(name: string): string | undefined {
-  if (!name.endsWith('.yaml')) return undefined;
-  try {
-    return parseDomain(name.slice(0, -'.yaml'.length));
-  } catch {
-    return undefined;
-  }
-}
-
 function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[]): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });

@@ -114,9 +114,24 @@ export function siteNames(domain: string): SiteNames {
   };
 }
 
+/** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
+export function unitPatterns(names: SiteNames): string[] {
+  return names.units.map((unit) => unit.replaceAll('\\', String.raw`\\`));
+}
+
 /** Template instance that raises the alarm of a unit; its name is the longest that a site causes. */
 export function alarmUnit(unit: string): string {
   return `sitegen-alarm@${unit}.service`;
+}
+
+/** A settings file's domain by its name, or undefined when the name is not one of ours. */
+export function domainOfFile(name: string): string | undefined {
+  if (!name.endsWith('.yaml')) return undefined;
+  try {
+    return parseDomain(name.slice(0, -'.yaml'.length));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Matches the unit files of sites in `paths.unitsDir`. */

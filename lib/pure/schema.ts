@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
 import { isPercent, isSize, parseSpan } from './quantities.ts';
 import { parseDomain } from './names.ts';

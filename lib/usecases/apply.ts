@@ -74,38 +74,47 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
-  const forEach = async (what: string, kinds: readonly Step['do'][], act: (plan: Plan, step: Step) => Promise<void>) => {
+  const forEach = async (what: string, kinds: readonly Step['do'][], before?: (plan: Plan) => Promise<void>) => {
     let count = 0;
-    for (const plan of active) {
+    const concerned = active.filter((plan) => plan.steps.some((step) => kinds.includes(step.do)));
+    await inParallel(concerned, async (plan) => {
       count += 1;
-      if (count % 100 === 0) deps.report(`${what}: ${count} of ${active.length} sites`);
+      if (count % 100 === 0) deps.report(`${what}: ${count} of ${concerned.length} sites`);
       for (const step of plan.steps.filter((each) => kinds.includes(each.do))) {
         if (failed.has(plan.domain)) break;
         try {
-          await act(plan, step);
+          await before?.(plan);
+          await runStep(deps, plan, step);
         } catch (error) {
           failed.add(plan.domain);
           result.faults.push({ domain: plan.domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
         }
       }
-    }
+    });
   };
 
-  await forEach('settings and data', ['make directory'], runStep.bind(undefined, deps));
+  await forEach('settings and data', ['make directory']);
   for (const plan of active) if (plan.newSettings !== undefined) await writeAtomic({ path: siteNames(plan.domain).settingsFile, content: plan.newSettings, mode: 0o600 });
-  await forEach('stop', ['stop', 'remove container'], runStep.bind(undefined, deps));
-  await forEach('units', ['write', 'remove file'], runStep.bind(undefined, deps));
+  await forEach('stop', ['stop', 'remove container']);
+  await forEach('units', ['write', 'remove file']);
   const reload = active.some((plan) => plan.steps.some((step) => step.do === 'reload'));
   if (reload) {
     deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
     await deps.systemd.reload();
   }
-  await forEach('containers', ['create container'], runStep.bind(undefined, deps));
+  const images = new Map<string, Promise<unknown>>();
+  await forEach('containers', ['create container'], async ({ loaded }) => {
+    if (!loaded) return;
+    // Once an image, not once a site.
+    const ensured = images.get(loaded.image) ?? ensureImage(deps, loaded);
+    images.set(loaded.image, ensured);
+    await ensured;
+  });
   const switched = (kind: 'enable' | 'disable') => active.filter((plan) => !failed.has(plan.domain))
     .flatMap((plan) => plan.steps.flatMap((step) => (step.do === kind ? [step.unit] : [])));
   await linkInto(paths.enabledDir, switched('enable').map((unit) => `${paths.unitsDir}/${unit}`));
   for (const unit of switched('disable')) await remove(`${paths.enabledDir}/${unit}`);
-  await forEach('sockets', ['start'], runStep.bind(undefined, deps));
+  await forEach('sockets', ['start']);
   result.changed = active.map((plan) => plan.domain).filter((domain) => !failed.has(domain));
   return result;
 }
@@ -154,6 +163,14 @@ export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded:
   return true;
 }
 
+/** Works on some sites at a time: Docker and the disk have their own waits. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    for (const item of queue) await work(item);
+  }));
+}
+
 async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
   const { systemd, docker } = deps;
   switch (step.do) {
@@ -182,9 +199,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'create container': {
-      if (!plan.want || !plan.loaded) break;
-      await ensureImage(deps, plan.loaded);
-      await createContainer(docker, plan.want);
+      if (plan.want) await createContainer(docker, plan.want);
       break;
     }
     case 'enable':

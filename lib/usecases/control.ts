@@ -1,29 +1,12 @@
-import { reasonOf, usageError } from '../pure/errors.ts';
-import { parseDomain, siteNames } from '../pure/names.ts';
+import { reasonOf } from '../pure/errors.ts';
+import { siteNames } from '../pure/names.ts';
 import { apply } from './apply.ts';
 import { setEnabled } from './add.ts';
 import type { Deps } from './machine.ts';
-import { noSuchSite, type Fault } from './settings.ts';
-import { allDomains } from './status.ts';
+import type { Fault } from './settings.ts';
 
 /** What can be done to several sites at once. */
 export type Action = 'start' | 'stop' | 'restart' | 'enable' | 'disable';
-
-/**
- * The domains that a command means: those named, checked and known, or all.
- * @throws SitegenError when none or both are given, or a name has no site
- */
-export async function selectDomains(named: readonly string[], all: boolean): Promise<string[]> {
-  if (all && named.length > 0) throw usageError('give domains or --all, not both');
-  const known = await allDomains();
-  if (all) return known;
-  if (named.length === 0) throw usageError('no domain given', 'name one or more, or use --all');
-  return named.map((input) => {
-    const domain = parseDomain(input);
-    if (!known.includes(domain)) throw noSuchSite(domain);
-    return domain;
-  });
-}
 
 /**
  * Carries an action out on each domain; one that fails does not keep the others.

@@ -1,13 +1,13 @@
 import fs from 'node:fs/promises';
 import type { ContainerState, Docker } from '../effects/docker.ts';
-import { exists, namesIn, readIfThere, writeAtomic } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, routes } from '../effects/network.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { dynamicRange, gateway, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { isSiteUnit, paths, shared } from '../pure/names.ts';
+import { isSiteUnit, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
 import { templatesDir } from './settings.ts';
 
@@ -29,11 +29,8 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
   if (all) for (const file of siteUnitFiles(await namesIn(paths.unitsDir))) candidates.add(file);
-  for (const file of candidates) {
-    const content = await readIfThere(file);
-    if (content !== undefined) files.set(file, content);
-  }
-  const loaded = await systemd.list(one ? one.units.map((unit) => unit.replaceAll('\\', '\\\\')) : ['site-*']);
+  for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
+  const loaded = await systemd.list(one ? unitPatterns(one) : ['site-*']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);

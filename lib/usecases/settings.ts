@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
 import type { ContextFile } from '../effects/docker.ts';
-import { namesIn, readIfThere } from '../effects/files.ts';
+import { namesIn, readIfThere, readMany } from '../effects/files.ts';
 import { offsetOf, type Ranges } from '../pure/addresses.ts';
 import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.ts';
 import type { Templates } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { noSuchSite, settingsFiles } from './domains.ts';
 import { paths, siteNames } from '../pure/names.ts';
 import type { AppFile, DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { appOf, rangesOf, resolve, type Site } from '../pure/site.ts';
@@ -109,19 +110,12 @@ export async function loadTemplates(directory = templatesDir): Promise<Templates
   return { socket, service, slice, 'app-slice': appSlice };
 }
 
-/** Paths of all sites' settings. */
-export async function settingsFiles(): Promise<string[]> {
-  const names = await namesIn(paths.sitesDir);
-  return names.filter((name) => name.endsWith('.yaml') && !name.startsWith('.')).map((name) => `${paths.sitesDir}/${name}`);
-}
-
 /**
  * The other site that uses one of some domains as its name or alias, if any. Files that cannot
  * mean it are not parsed, so this stays quick with many sites.
  */
 export async function ownerOf(domains: readonly string[], except: string): Promise<{ domain: string; owner: string } | undefined> {
-  for (const file of await settingsFiles()) {
-    const text = (await readIfThere(file)) ?? '';
+  for (const { path: file, content: text } of readMany(await settingsFiles())) {
     if (file === siteNames(except).settingsFile || !domains.some((domain) => mayMention(text, domain))) continue;
     let other: SiteFile;
     try {
@@ -139,18 +133,14 @@ export async function ownerOf(domains: readonly string[], except: string): Promi
 export async function takenOffsets(ranges: Ranges): Promise<Map<string, number>> {
   const taken = new Map<string, number>();
   const names = await namesIn(paths.unitsDir);
-  for (const name of names.filter((unit) => /^site-.*\.socket$/.test(unit))) {
-    const text = (await readIfThere(`${paths.unitsDir}/${name}`)) ?? '';
-    const address = /^ListenStream=([\d.]+):/m.exec(text)?.[1];
+  const sockets = names.filter((unit) => /^site-.*\.socket$/.test(unit)).map((unit) => `${paths.unitsDir}/${unit}`);
+  for (const { path: file, content } of readMany(sockets)) {
+    const name = file.slice(paths.unitsDir.length + 1);
+    const address = /^ListenStream=([\d.]+):/m.exec(content)?.[1];
     const offset = address === undefined ? undefined : offsetOf(address, ranges);
     if (offset !== undefined) taken.set(name, offset);
   }
   return taken;
-}
-
-/** The error for a domain that has no settings. */
-export function noSuchSite(domain: string): SitegenError {
-  return new SitegenError(`${domain}: there is no such site`, { hint: `add it: sitegen add ${domain}, or see: sitegen list` });
 }
 
 function domainAtLeast(file: string): string {

@@ -4,10 +4,9 @@ import type { Systemd, UnitState } from '../effects/systemd.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { paths, siteNames, type SiteNames } from '../pure/names.ts';
+import { paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
-import { loadSettings, settingsFiles, takenOffsets, type LoadedSite } from './settings.ts';
-import { domainOfFile, parseSite } from '../pure/config.ts';
+import { loadSettings, takenOffsets, type LoadedSite } from './settings.ts';
 
 /** One site as `status --json` shows it. */
 export interface SiteStatus {
@@ -36,9 +35,8 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
   const settings = await loadSettings(domains);
   const taken = await takenOffsets(settings.ranges);
   const { offsets } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
-  const rows = await deps.systemd.list(['site-*']);
-  const units = new Map(rows.map((unit) => [unit.name, unit]));
-  const containers = await deps.docker.list().catch((error: unknown) => reasonOf(error));
+  const units = new Map((await deps.systemd.list(patternsFor(domains))).map((unit) => [unit.name, unit]));
+  const containers = await containersOf(deps.docker, domains).catch((error: unknown) => reasonOf(error));
   const found = typeof containers === 'string' ? new Map<string, ContainerState>() : new Map(containers.map((container) => [container.name, container]));
   const images = new Map<string, Promise<boolean>>();
   const hasImage = (reference: string) => {
@@ -73,19 +71,17 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
   return result.sort((a, b) => (a.domain < b.domain ? -1 : 1));
 }
 
-/** The domains that have settings, sorted. Files are read only where their name is a stand-in for a long domain. */
-export async function allDomains(): Promise<string[]> {
-  const files = await settingsFiles();
-  const domains = await Promise.all(files.map(async (file) => domainOfFile(file.slice(file.lastIndexOf('/') + 1)) ?? await domainIn(file)));
-  return domains.filter((domain) => domain !== undefined);
+/** Asking for all is quick for many and slow for one, where there are hundreds. */
+const few = 10;
+
+function patternsFor(domains: readonly string[] | undefined): string[] {
+  return domains === undefined || domains.length > few ? ['site-*'] : domains.flatMap((domain) => unitPatterns(siteNames(domain)));
 }
 
-async function domainIn(file: string): Promise<string | undefined> {
-  try {
-    return parseSite((await readIfThere(file)) ?? '', file).domain;
-  } catch {
-    return undefined;
-  }
+async function containersOf(docker: Docker, domains: readonly string[] | undefined): Promise<ContainerState[]> {
+  if (domains === undefined || domains.length > few) return docker.list();
+  const found = await Promise.all(domains.map((domain) => docker.find(siteNames(domain).container, domain)));
+  return found.filter((container) => container !== undefined);
 }
 
 async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<string, UnitState>, container: ContainerState | undefined, image: boolean): Promise<Facts> {

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { domainOfFile, editYaml, keysAt, mayMention, parseApp, parseDefaults, parseSite } from '../../../lib/pure/config.ts';
+import { domainOfFile } from '../../../lib/pure/names.ts';
+import { editYaml, keysAt, mayMention, parseApp, parseDefaults, parseSite } from '../../../lib/pure/config.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 import { siteSchema } from '../../../lib/pure/schema.ts';
 
