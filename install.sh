@@ -112,7 +112,8 @@ for unit in docker nftables; do
   install -D -m 644 "units/$unit.service.d/50-sitegen.conf" "/etc/systemd/system/$unit.service.d/50-sitegen.conf"
 done
 install -m 644 units/60-sitegen.conf /etc/sysctl.d/60-sitegen.conf
-sysctl --quiet --load /etc/sysctl.d/60-sitegen.conf || say 'warning: not all kernel limits could be raised; see above'
+# As at boot: it knows that a "-" marks what some kernels and containers lack.
+/usr/lib/systemd/systemd-sysctl /etc/sysctl.d/60-sitegen.conf || say 'warning: not all kernel limits could be raised; see above'
 if [[ -d /usr/share/bash-completion/completions ]]; then
   /usr/bin/sitegen completion >/usr/share/bash-completion/completions/sitegen
 fi
