@@ -29,7 +29,7 @@ export const listCommand: CommandModule<object, Options> = {
 /** `sitegen status [DOMAIN…]`: exits with 3 when a named site is down or broken. */
 export const statusCommand: CommandModule<object, Options> = {
   command: 'status [domains..]',
-  describe: 'show sites in detail; exits with 3 when a named one is down or broken',
+  describe: 'show sites in detail; exits with 3 when a named one is down',
   builder: (yargs) => yargs
     .positional('domains', { type: 'string', array: true, describe: 'names of sites; all when none is given' })
     .option('json', { type: 'boolean', describe: 'print JSON' }),
