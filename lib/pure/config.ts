@@ -1,7 +1,7 @@
 import { isMap, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 import { reasonOf, SitegenError } from './errors.ts';
-import { parseDomain, paths, siteNames } from './names.ts';
+import { paths, siteNames } from './names.ts';
 import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile, type SiteFile } from './schema.ts';
 
 /**

@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { isSiteUnit, paths, siteNames } from './names.ts';
+import { isSiteUnit, limitsUnit, paths, siteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -23,6 +23,7 @@ export type Step =
   | { do: 'write'; file: RenderedFile; before: string | undefined }
   | { do: 'remove file'; path: string }
   | { do: 'reload' }
+  | { do: 'set limits'; unit: string }
   | { do: 'create container'; name: string }
   | { do: 'disable'; unit: string }
   | { do: 'enable'; unit: string }
@@ -47,6 +48,8 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   if (specChanged) steps.push({ do: 'remove container', name: names.container });
   steps.push(...writes);
   if (want.files.some((file) => actual.files.get(file.path) !== file.content && actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
+  const sliceChanged = writes.some((step) => step.do === 'write' && unitOf(step.file.path) === names.slice);
+  if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
   if (container === undefined || specChanged) steps.push({ do: 'create container', name: names.container });
   if (want.enabled && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
   if (!want.enabled && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
@@ -76,6 +79,7 @@ export function describeStep(step: Step): string {
     case 'write': return `${step.before === undefined ? 'create' : 'change'} ${step.file.path}`;
     case 'remove file': return `remove ${step.path}`;
     case 'make directory': return `make directory ${step.path}`;
+    case 'set limits': return 'put the limits in force';
     case 'reload': return 'reload systemd, once for all';
     case 'create container':
     case 'remove container': return `${step.do} ${step.name}`;

@@ -134,6 +134,11 @@ export function domainOfFile(name: string): string | undefined {
   }
 }
 
+/** A slice beside a site's container that exists only for the moment in which limits are put in force. */
+export function limitsUnit({ appSlice }: Pick<SiteNames, 'appSlice'>): string {
+  return appSlice.replace(/-app\.slice$/, '-set.slice');
+}
+
 /** Matches the unit files of sites in `paths.unitsDir`. */
 export function isSiteUnit(fileName: string): boolean {
   return /^site-.+\.(socket|service|slice)$/.test(fileName);

@@ -103,6 +103,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await deps.systemd.reload();
   }
   const images = new Map<string, Promise<unknown>>();
+  await forEach('limits', ['set limits'], runStep.bind(undefined, deps));
   await forEach('containers', ['create container'], async ({ loaded }) => {
     if (!loaded) return;
     // Once an image, not once a site.
@@ -200,6 +201,13 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'create container': {
       if (plan.want) await createContainer(docker, plan.want);
+      break;
+    }
+    case 'set limits': {
+      // systemd 257 reads new limits of a running slice, but writes them to its cgroup only when
+      // something starts inside.
+      await systemd.start(step.unit);
+      await systemd.stop(step.unit);
       break;
     }
     case 'enable':

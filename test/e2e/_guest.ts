@@ -1,104 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { execa } from 'execa';
+import { openGuest, type Guest } from './_lab.ts';
+
+export { lab, openGuest, until, type Guest, type Result, type SiteJson } from './_lab.ts';
 
 /** The guest that the tests of this process use; scripts/test names one per suite. */
 export const guestName = process.env['SITEGEN_GUEST'] ?? 'test-trixie';
 
-/** The program that guests are driven with. */
-export const lab = path.resolve(import.meta.dirname, '../../scripts/lab');
 const failures = process.env['SITEGEN_FAILURES'] ?? path.resolve(import.meta.dirname, '../../test-failures');
 
 /** True when soaks are to run in full. */
 export const long = process.env['SITEGEN_LONG'] === '1';
-
-/** What a command in a guest gave back. */
-export interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** A running guest, with real systemd and real Docker. */
-export interface Guest {
-  name: string;
-  /** Runs a command; never throws for its exit code. */
-  run(command: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Result>;
-  /** Runs a bash script with -eu; throws with its output when it fails. Gives its standard output, trimmed. */
-  sh(script: string, options?: { timeoutMs?: number }): Promise<string>;
-  /** Runs sitegen; never throws for its exit code. */
-  sitegen(...args: string[]): Promise<Result>;
-  /** Adds a site and removes it, with its data, when the test is over. Gives its address. */
-  site(domain: string, ...args: string[]): Promise<string>;
-  /** Reboots the guest, and waits until it runs again. */
-  reboot(): Promise<void>;
-  /** One line per site as `status --json` gives it. */
-  status(domain: string): Promise<SiteJson>;
-  /** Status, body and seconds of a GET from within the guest. */
-  get(address: string, options?: { path?: string; host?: string; timeoutS?: number }): Promise<{ status: number; body: string; seconds: number; headers: string }>;
-}
-
-/** As far as tests look at it. */
-export interface SiteJson {
-  domain: string;
-  state: string;
-  address: string;
-  containerAddress: string;
-  container: { name: string; id?: string; status?: string };
-  units: Record<string, string>;
-  memory: { current: number | null; max: number | null };
-  since: string | null;
-  reason?: string;
-}
-
-/** A guest by name, without a test around it. */
-export function openGuest(name: string, domains: string[] = []): Guest {
-  const guest: Guest = {
-    name,
-    async run(command, { input, timeoutMs = 120_000 } = {}) {
-      const result = await execa(lab, ['exec', name, '--', ...command], {
-        reject: false, timeout: timeoutMs, stripFinalNewline: false, ...(input === undefined ? { stdin: 'ignore' } : { input }),
-      });
-      return { code: result.exitCode ?? 255, stdout: result.stdout, stderr: result.stderr };
-    },
-    async sh(script, { timeoutMs = 120_000 } = {}) {
-      const result = await guest.run(['bash', '-euo', 'pipefail', '-c', script], { timeoutMs });
-      if (result.code !== 0) throw new Error(`exit code ${result.code} of: ${script}\n${`${result.stdout}\n${result.stderr}`.slice(-3000)}`);
-      return result.stdout.trim();
-    },
-    sitegen: (...args) => guest.run(['sitegen', ...args]),
-    async site(domain, ...args) {
-      domains.push(domain);
-      const added = await guest.sitegen('add', domain, ...args);
-      if (added.code !== 0) throw new Error(`sitegen add ${domain}: ${added.stderr}`);
-      const site = await guest.status(domain);
-      return site.address;
-    },
-    async reboot() {
-      await guest.run(['systemctl', 'reboot']);
-      await execa(lab, ['wait', name], { timeout: 180_000 });
-    },
-    async status(domain) {
-      const { stdout, stderr } = await guest.sitegen('status', '--json', domain);
-      const [site] = JSON.parse(stdout === '' ? '[]' : stdout) as SiteJson[];
-      if (!site) throw new Error(`sitegen status ${domain}: ${stderr}`);
-      return site;
-    },
-    async get(address, { path: url = '/', host, timeoutS = 30 } = {}) {
-      const marker = randomBytes(6).toString('hex');
-      const { stdout, code } = await guest.run(['curl', '--silent', '--max-time', String(timeoutS), '--include',
-        '--write-out', `\n${marker} %{http_code} %{time_total}`, ...(host === undefined ? [] : ['--header', `Host: ${host}`]), `http://${address}${url}`],
-      { timeoutMs: (timeoutS + 10) * 1000 });
-      const [answer = '', figures = ''] = stdout.split(`\n${marker} `);
-      const [headers = '', ...body] = answer.split('\r\n\r\n');
-      const [status, seconds] = figures.split(' ').map(Number);
-      return { status: code === 0 ? (status ?? 0) : 0, headers, body: body.join('\r\n\r\n'), seconds: seconds ?? 0 };
-    },
-  };
-  return guest;
-}
 
 /**
  * A test in the guest. Sites added through `guest.site` are removed afterwards; when the test
@@ -119,15 +32,6 @@ export function guestTest(title: string, body: (t: ExecutionContext, guest: Gues
     }
     if (!t.passed) t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
   });
-}
-
-/** Waits until a condition holds, asking again every `everyMs`. @throws Error after `timeoutMs` */
-export async function until(what: string, condition: () => Promise<boolean>, timeoutMs = 10_000, everyMs = 100): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  while (!await condition()) {
-    if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
-  }
 }
 
 async function dump(guest: Guest, title: string, since: string): Promise<string> {
