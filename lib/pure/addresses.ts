@@ -53,14 +53,12 @@ export function chooseOffset(domain: string, ranges: Ranges, taken: ReadonlySet<
   });
 }
 
-/** The address of the bridge, as containers see their host. */
-export function gateway(containers: string): string {
-  return toText(base(containers) + 1);
-}
-
-/** The part of the containers' range that Docker may hand out by itself. */
-export function dynamicRange(containers: string): string {
-  return `${toText(base(containers))}/24`;
+/**
+ * How Docker is to use the containers' range: the gateway is the host as containers see it, and
+ * `dynamic` is what Docker may hand out by itself.
+ */
+export function networkOf(containers: string): { subnet: string; gateway: string; dynamic: string } {
+  return { subnet: containers, gateway: toText(base(containers) + 1), dynamic: `${toText(base(containers))}/24` };
 }
 
 /** True when two IPv4 ranges in CIDR notation share an address. */

@@ -6,6 +6,7 @@ import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths } from '../pure/names.ts';
 import { loadDefaults } from './settings.ts';
+import { lastWords } from './status.ts';
 
 const timeoutMs = 20_000;
 
@@ -24,7 +25,7 @@ export interface Failure {
 export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ lines: string[]; failed: boolean }> {
   const before = await readRecord(unit);
   const open = before !== undefined && await isOpen(systemd, before);
-  const reason = describeFailure(failure);
+  const reason = describeFailure(failure, unit.endsWith('.service') ? await lastWords(systemd, unit) : undefined);
   const send = shouldSend(before, now);
   const record: AlarmRecord = {
     unit,
@@ -75,8 +76,11 @@ async function isOpen(systemd: Systemd, record: AlarmRecord): Promise<boolean> {
   });
 }
 
-function describeFailure({ result, exitStatus }: Failure): string {
-  return result === 'exit-code' && exitStatus !== undefined ? `exit code ${exitStatus}` : (results[result] ?? result);
+function describeFailure({ result, exitStatus }: Failure, said: string | undefined): string {
+  // A name instead of a number is the signal that systemd ended the main process with, before
+  // something else of the unit failed.
+  if (result === 'exit-code' && /^[1-9]/.test(exitStatus ?? '')) return `exit code ${exitStatus ?? ''}`;
+  return (result === 'exit-code' ? said : undefined) ?? results[result] ?? result;
 }
 
 /** systemd's results in words (systemd.exec(5), $SERVICE_RESULT). */

@@ -102,8 +102,8 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
     await deps.systemd.reload();
   }
+  await forEach('limits', ['set limits']);
   const images = new Map<string, Promise<unknown>>();
-  await forEach('limits', ['set limits'], runStep.bind(undefined, deps));
   await forEach('containers', ['create container'], async ({ loaded }) => {
     if (!loaded) return;
     // Once an image, not once a site.

@@ -3,7 +3,7 @@ import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, routes } from '../effects/network.ts';
 import type { Systemd } from '../effects/systemd.ts';
-import { dynamicRange, gateway, overlap, type Ranges } from '../pure/addresses.ts';
+import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
@@ -80,7 +80,7 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
     await systemd.restart(shared.networkUnit);
     done.push(`restarted ${shared.networkUnit}: route and firewall rules`);
   }
-  if (await docker.ensureNetwork({ subnet: ranges.containers, gateway: gateway(ranges.containers), dynamic: dynamicRange(ranges.containers) })) {
+  if (await docker.ensureNetwork(networkOf(ranges.containers))) {
     done.push(`made Docker's network "${shared.network}", ${ranges.containers}`);
   }
   return done;

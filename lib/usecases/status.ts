@@ -50,7 +50,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     const names = siteNames(loaded.site.domain);
     const container = found.get(names.container);
     const facts = await factsOf(loaded, names, units, container, container !== undefined || await hasImage(loaded.image));
-    if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names);
+    if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names.service);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
     const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
     result.push({
@@ -132,8 +132,9 @@ async function isFrozen(names: SiteNames): Promise<boolean> {
   return (await readIfThere(`${names.appCgroup}/cgroup.freeze`))?.trim() === '1';
 }
 
-async function lastWords(systemd: Systemd, names: SiteNames): Promise<string | undefined> {
-  const { StatusText: text, Result: result } = await systemd.properties(names.service, 'Service');
+/** What a service that has failed said last. */
+export async function lastWords(systemd: Systemd, unit: string): Promise<string | undefined> {
+  const { StatusText: text, Result: result } = await systemd.properties(unit, 'Service');
   return result === 'exit-code' && typeof text === 'string' && text !== '' ? text : undefined;
 }
 

@@ -2,7 +2,7 @@ import notify from 'systemd-notify';
 import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
 import { exists, writeAtomic } from '../effects/files.ts';
 import { answerAll, isReady, type Target } from '../effects/probe.ts';
-import { addressAt } from '../pure/addresses.ts';
+import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
@@ -40,7 +40,7 @@ export interface Phases {
  */
 export async function startContainer(request: WakeRequest): Promise<Phases> {
   const docker = connectDocker();
-  for (;;) {
+  for (let renewed = false; ;) {
     try {
       const began = Date.now();
       const id = await createMissing(docker, request);
@@ -49,6 +49,13 @@ export async function startContainer(request: WakeRequest): Promise<Phases> {
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
       if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
+      if (!renewed && /network \S* ?not found/.test(reasonOf(error))) {
+        // "docker network prune" takes the network of sleeping sites; their containers ask for the
+        // old one by its id, so they have to be made anew.
+        renewed = true;
+        await docker.remove(request.container, request.domain);
+        continue;
+      }
       await setStatus(`waiting: ${reasonOf(error)}`);
       await sleep(500);
     }
@@ -107,6 +114,7 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
     // Never made here: an empty directory in place of lost data would look like a new site.
     if (!await exists(directory)) throw new FinalError(`its data directory ${directory} is missing: restore it, or run "sitegen apply" for an empty one`);
   }
+  await docker.ensureNetwork(networkOf(settings.ranges.containers));
   const present = await docker.find(container, domain).catch((error: unknown) => {
     throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
   });

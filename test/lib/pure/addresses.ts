@@ -1,5 +1,5 @@
 import test from 'ava';
-import { addressAt, chooseOffset, dynamicRange, gateway, offsetOf, overlap, rangeFault, reservedOffsets, type Ranges } from '../../../lib/pure/addresses.ts';
+import { addressAt, chooseOffset, networkOf, offsetOf, overlap, rangeFault, reservedOffsets, type Ranges } from '../../../lib/pure/addresses.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 
 const ranges: Ranges = { sites: '10.213.0.0/16', containers: '10.214.0.0/16' };
@@ -58,8 +58,7 @@ test('domains spread over the whole range', (t) => {
 });
 
 test('bridge and Docker have the reserved addresses', (t) => {
-  t.is(gateway('10.214.0.0/16'), '10.214.0.1');
-  t.is(dynamicRange('10.214.0.0/16'), '10.214.0.0/24');
+  t.deepEqual(networkOf('10.214.0.0/16'), { subnet: '10.214.0.0/16', gateway: '10.214.0.1', dynamic: '10.214.0.0/24' });
   t.is(offsetOf('10.214.0.1', { sites: ranges.containers, containers: ranges.sites }), undefined);
 });
 

@@ -44,7 +44,13 @@ test('a new site is made from nothing, without a reload', (t) => {
 
 test('changed limits of a site that is awake need a reload and no stop', (t) => {
   const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
-  t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), ['change /etc/systemd/system/site-example.com.slice', 'reload systemd, once for all']);
+  t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), ['change /etc/systemd/system/site-example.com.slice', 'reload systemd, once for all', 'put the limits in force']);
+});
+
+test('changed limits of a site whose slice is loaded and does not run are in force at the next wake', (t) => {
+  const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
+  t.deepEqual(lines(diffSite(now, machine(want, { [names.slice]: 'inactive' }))).slice(0, 2), ['change /etc/systemd/system/site-example.com.slice', 'reload systemd, once for all']);
+  t.false(diffSite(now, machine(want, { [names.slice]: 'inactive' })).some((step) => step.do === 'set limits'));
 });
 
 test('a changed unit that is not loaded needs no reload', (t) => {
