@@ -1,7 +1,7 @@
 import { guestTest, long } from './_guest.ts';
 import { ensureServerImage, load, serverImage, type LoadSummary } from './_server.ts';
 
-const rounds = long ? 200 : 6;
+const rounds = long ? 200 : 3;
 
 for (const graceful of ['1', '0']) {
   guestTest(`no request is lost in ${rounds} stops under 100 requests a second, with an app that ends ${graceful === '1' ? 'gracefully' : 'at once'}`, async (t, guest) => {
@@ -19,7 +19,7 @@ for (const graceful of ['1', '0']) {
       running = false;
       return done;
     })();
-    const seconds = long ? 60 : rounds * 3;
+    const seconds = long ? 60 : rounds * 4;
     const parts: LoadSummary[] = [];
     do parts.push(await load(guest, address, 100, seconds)); while (running);
     t.is(await stops, rounds);
