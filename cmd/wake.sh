@@ -20,7 +20,7 @@ create_ms=0
 echo 20 2>/dev/null >/proc/sys/net/ipv4/neigh/sitegen0/retrans_time_ms
 read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=missing
 # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
-read -r _ status _ < <(exec nc -U /run/docker.sock \
+read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
   <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')
 case ${status:-} in
   204 | 304) start_ms=$(((${EPOCHREALTIME/./} - began) / 1000)) ;;

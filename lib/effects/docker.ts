@@ -163,6 +163,13 @@ export function connectDocker(): Docker {
           hint: `remove all sites and "docker network rm ${shared.network}", or set network.containers back`,
         });
       }
+      // Only systemd's driver puts containers into slices; seen when Docker is new to sitegen.
+      const { CgroupDriver: driver } = await api.info() as { CgroupDriver?: string };
+      if (driver !== 'systemd') {
+        throw new SitegenError(`Docker manages cgroups with "${driver ?? '?'}", not with systemd`, {
+          hint: 'set "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json and restart docker',
+        });
+      }
       await api.createNetwork({
         Name: shared.network,
         Driver: 'bridge',
