@@ -6,9 +6,9 @@ import { readUnitEnvironment } from './unit-environment.ts';
  * Called by sleep.sh when Docker had nothing to stop: tells how the container ended. Exits with
  * 1 when that was a fault of its own, so that the unit fails and the alarm goes out.
  */
-const { container } = readUnitEnvironment();
+const { domain } = readUnitEnvironment();
 try {
-  const { text, fault } = await reportEnd(container, process.argv[2]);
+  const { text, fault } = await reportEnd(domain, process.argv[2]);
   console.log(`asleep: ${text}`);
   // With a result of its own the unit has failed already, and the end of the container may be our doing.
   if (process.env['SERVICE_RESULT'] === 'success' && fault) process.exitCode = 1;

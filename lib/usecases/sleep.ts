@@ -1,6 +1,11 @@
 import notify from 'systemd-notify';
 import { connectDocker } from '../effects/docker.ts';
+import { readIfThere } from '../effects/files.ts';
+import { siteNames } from '../pure/names.ts';
 import { describeEnd } from './wake.ts';
+
+/** Exit code after SIGKILL. */
+const killed = 137;
 
 /**
  * Looks how a container ended that Docker did not have to stop. The text stays in the unit's
@@ -9,10 +14,13 @@ import { describeEnd } from './wake.ts';
  * @returns `fault` when the container ended by a fault of its own
  * @throws Error when the container may still run
  */
-export async function reportEnd(container: string, answer: string | undefined): Promise<{ text: string; fault: boolean }> {
+export async function reportEnd(domain: string, answer: string | undefined): Promise<{ text: string; fault: boolean }> {
+  const { container, cgroup } = siteNames(domain);
   const end = await connectDocker().end(container);
   if (end.running) throw new Error(`Docker answered ${answer ?? 'nothing'} to the stop`);
-  const text = `the container had ended by itself with ${describeEnd(end)}`;
+  // Docker hears of it beside the end itself, and often too late for its own record.
+  const outOfMemory = end.outOfMemory || (end.exitCode === killed && /^oom_kill [1-9]/m.test(await readIfThere(`${cgroup}/memory.events`) ?? ''));
+  const text = `the container had ended by itself with ${describeEnd({ ...end, outOfMemory })}`;
   await notify({ status: text }).catch(() => undefined);
   return { text, fault: end.exitCode !== 0 };
 }
