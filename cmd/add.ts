@@ -9,7 +9,7 @@ interface Options {
   alias?: string[] | undefined;
   app?: string | undefined;
   image?: string | undefined;
-  port?: number | undefined;
+  port?: string | undefined;
   env?: string[] | undefined;
   volume?: string[] | undefined;
   memory?: string | undefined;
@@ -25,7 +25,7 @@ export const addCommand: CommandModule<object, Options> = {
     .option('app', { type: 'string', describe: 'app of the catalogue (default: welcome)' })
     .option('image', { type: 'string', describe: 'Docker image, instead of an app', conflicts: 'app' })
     .option('alias', { type: 'string', array: true, nargs: 1, describe: 'another name of the site; may be repeated' })
-    .option('port', { type: 'number', describe: 'port that the container listens on (default: 80)' })
+    .option('port', { type: 'string', describe: 'port that the container listens on (default: 80)' })
     .option('env', { type: 'string', array: true, nargs: 1, describe: 'NAME=VALUE for the container; may be repeated' })
     .option('volume', { type: 'string', array: true, nargs: 1, describe: 'directory:/path, kept in the site\'s data; may be repeated' })
     .option('memory', { type: 'string', describe: 'memory limit, such as 256M' })
@@ -37,12 +37,13 @@ export const addCommand: CommandModule<object, Options> = {
       aliases: options.alias,
       app: options.app,
       image: options.image,
-      port: options.port,
+      port: options.port === undefined ? undefined : portOf(options.port),
       env: options.env === undefined ? undefined : Object.fromEntries(options.env.map((text) => pair(text))),
       volumes: options.volume,
       memoryMax: options.memory,
     };
-    const { add, planAdd } = await import('../lib/usecases/add.ts');
+    const { add, planAdd, readRequest } = await import('../lib/usecases/add.ts');
+    await readRequest(request);
     if (options['dry-run']) {
       printPlan(await withMachine((deps) => planAdd(deps, request)));
       return;
@@ -63,6 +64,12 @@ function printPlan({ want, settings, imageMissing, loaded }: AddPlan): void {
   print(`create container ${want.names.container} at ${want.address.container}`);
   for (const file of want.files) print(`create ${file.path}`);
   print(`enable and start ${want.names.socket}, listening on ${want.address.site}:80`);
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port < 1 || port > 65_535) throw usageError(`--port ${text}: is not a port: write a number from 1 to 65535`);
+  return port;
 }
 
 function pair(text: string): [string, string] {

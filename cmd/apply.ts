@@ -51,10 +51,14 @@ export const validateCommand: CommandModule<object, Options> = {
     .positional('domains', { type: 'string', array: true, describe: 'names of sites; all when none is given' })
     .option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ domains, json }) {
-    const { loadSettings } = await import('../lib/usecases/settings.ts');
-    const { sites, faults } = await loadSettings(await which(domains));
+    const { loadSettings, nameClashes } = await import('../lib/usecases/settings.ts');
+    const some = await which(domains);
+    const settings = await loadSettings(some);
+    const clashes = await nameClashes(settings.sites, some === undefined);
+    const faults = [...settings.faults, ...clashes];
+    const sites = settings.sites.filter(({ site }) => !clashes.some(({ domain }) => domain === site.domain));
     if (json) printJson({ valid: sites.map(({ site }) => site.domain), faults });
-    else report(`${sites.length} sites are valid`);
+    else report(sites.length === 1 ? '1 site is valid' : `${sites.length} sites are valid`);
     process.exitCode = json ? (faults.length > 0 ? 1 : 0) : printFaults(faults);
   },
 };

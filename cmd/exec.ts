@@ -33,8 +33,9 @@ export const shellCommand: CommandModule<object, Options> = {
 
 async function inContainer(input: string, command: readonly string[]): Promise<number> {
   const [domain = input] = await selectDomains([input], false);
-  const { service, container } = siteNames(domain);
-  await withSystemd((systemd) => systemd.start(service));
+  const { container } = siteNames(domain);
+  const { wakeSite } = await import('../lib/usecases/control.ts');
+  await withSystemd((systemd) => wakeSite(systemd, domain));
   const interactive = process.stdin.isTTY && process.stdout.isTTY ? ['--interactive', '--tty'] : ['--interactive'];
   return runInForeground('docker', ['exec', ...interactive, container, ...command]);
 }

@@ -67,6 +67,13 @@ function misuse(message: string): SitegenError {
   return usageError(text, `see: sitegen ${command === '' ? '' : `${command} `}--help`);
 }
 
+// Whoever reads our output may leave early, as head does; what is being done is done to its end.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 try {
   await parser.parseAsync();
 } catch (error) {

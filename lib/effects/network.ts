@@ -24,6 +24,15 @@ export async function inPlace(sites: string): Promise<boolean> {
   }
 }
 
+/** Takes the local route of a range of site addresses away, if it is there. */
+export async function removeRoute(sites: string): Promise<void> {
+  try {
+    await execute('ip', ['route', 'del', 'local', sites, 'dev', 'lo']);
+  } catch {
+    // It was gone.
+  }
+}
+
 async function tool(program: string, args: string[]): Promise<{ stdout: string }> {
   try {
     return await execute(program, args);

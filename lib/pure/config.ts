@@ -46,6 +46,11 @@ export function editYaml(text: string, changes: Readonly<Record<string, unknown>
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
+/** Whether settings say anything about a key. */
+export function hasKey(text: string, key: string): boolean {
+  return parseDocument(text).has(key);
+}
+
 /**
  * Whether a settings file mentions a domain at all: a quick look before the file is parsed,
  * so that adding a site does not get slower with the number of sites. International names are
@@ -64,7 +69,7 @@ function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file:
   }
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 20 }) ?? {};
+    value = withoutEmpty(document.toJS({ maxAliasCount: 20 }) ?? {}, schema);
   } catch (error) {
     throw new SitegenError(`${file}:${lineOfAlias(document, lines)}: is not valid YAML: ${reasonOf(error)}`, { cause: error });
   }
@@ -107,6 +112,19 @@ function faultsOf(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown): F
   return [{ path: issue.path, message: message.startsWith('"') ? message : `${shown}${message}` }];
 }
 
+/** Sections whose keys are all commented out read as null; they say nothing. Lists and values keep it, as it may be a slip. */
+function withoutEmpty(value: unknown, schema: unknown): unknown {
+  const shape = shapeOf(schema);
+  if (shape === undefined || typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).flatMap(([key, inner]) =>
+    (inner === null && ['object', 'array', 'record'].includes(typeOf(shape[key]) ?? '') ? [] : [[key, withoutEmpty(inner, shape[key])]])));
+}
+
+function typeOf(schema: unknown): string | undefined {
+  const def = (schema as { def?: { type?: string; innerType?: unknown } } | undefined)?.def;
+  return def?.innerType === undefined ? def?.type : typeOf(def.innerType);
+}
+
 /** Zod's types in the words of somebody who writes YAML. */
 const typeNames: Record<string, string> = {
   object: 'keys with values', record: 'names with values', array: 'a list', string: 'text', number: 'a number', int: 'a whole number', boolean: 'true or false',
@@ -146,6 +164,9 @@ function volumeFaults(volumes: readonly string[]): Fault[] {
   return directories.flatMap((directory, index) => {
     const outer = directories.find((other, at) => at !== index && (other === '.' || other === directory || directory.startsWith(`${other}/`)));
     if (outer !== undefined) return [{ path: ['volumes', index], message: `"${directory}" lies inside "${outer}": use directories beside each other` }];
+    const [top = ''] = (targets[index] ?? '').split('/').filter((part) => part !== '' && part !== '.');
+    // The kernel's own: a directory over them leaves programs without their devices, or blind.
+    if (['proc', 'sys', 'dev'].includes(top)) return [{ path: ['volumes', index], message: `/${top} is the kernel's: choose another place in the container` }];
     return targets.indexOf(targets[index]) < index ? [{ path: ['volumes', index], message: `${targets[index]} has a volume already` }] : [];
   });
 }

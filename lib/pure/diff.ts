@@ -19,7 +19,7 @@ export interface Actual {
 export type Step =
   | { do: 'make directory'; path: string }
   | { do: 'stop'; unit: string }
-  | { do: 'remove container'; name: string }
+  | { do: 'remove container'; name: string; domain: string }
   | { do: 'write'; file: RenderedFile; before: string | undefined }
   | { do: 'remove file'; path: string }
   | { do: 'reload' }
@@ -45,7 +45,7 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
 
   if (isUp(actual.units.get(names.socket)) && (!want.enabled || socketChanged)) steps.push({ do: 'stop', unit: names.socket });
   if (isUp(actual.units.get(names.service)) && (!want.enabled || socketChanged || specChanged)) steps.push({ do: 'stop', unit: names.service });
-  if (specChanged) steps.push({ do: 'remove container', name: names.container });
+  if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
   steps.push(...writes);
   if (want.files.some((file) => actual.files.get(file.path) !== file.content && actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   const sliceChanged = writes.some((step) => step.do === 'write' && unitOf(step.file.path) === names.slice);
@@ -63,12 +63,16 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
  */
 export function diffRemoved(domain: string, actual: Actual): Step[] {
   const names = siteNames(domain);
-  const present = names.units.filter((unit) => actual.files.has(`${paths.unitsDir}/${unit}`));
-  const loaded = [names.socket, names.service, names.appSlice, names.slice].filter((unit) => actual.units.has(unit));
+  const fileOf = (unit: string) => actual.files.get(`${paths.unitsDir}/${unit}`);
+  const present = names.units.filter((unit) => isOurs(fileOf(unit) ?? ''));
+  const loaded = [names.socket, names.service, names.appSlice, names.slice]
+    .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
+  const container = actual.containers.get(names.container);
   return [
     ...loaded.map((unit): Step => ({ do: 'stop', unit })),
-    ...(actual.enabled.has(names.socket) ? [{ do: 'disable', unit: names.socket } as const] : []),
-    ...(actual.containers.has(names.container) ? [{ do: 'remove container', name: names.container } as const] : []),
+    ...(actual.enabled.has(names.socket) && (fileOf(names.socket) === undefined || present.includes(names.socket)) ? [{ do: 'disable', unit: names.socket } as const] : []),
+    // Its label has the domain in full, where names have a stand-in.
+    ...(container ? [{ do: 'remove container', name: names.container, domain: container.domain } as const] : []),
     ...present.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })),
   ];
 }
@@ -97,6 +101,16 @@ export function changedLines(before: string, after: string): string[] {
     ...old.filter((line) => !now.includes(line)).map((line) => `- ${line}`),
     ...now.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
   ];
+}
+
+/** True for the content of a unit file that sitegen wrote; all others belong to the admin. */
+export function isOurs(content: string): boolean {
+  return content.startsWith('# Made by sitegen');
+}
+
+/** Files that would be written where somebody else's stand. */
+export function foreignFiles(want: Desired, actual: Pick<Actual, 'files'>): string[] {
+  return want.files.map(({ path }) => path).filter((path) => !isOurs(actual.files.get(path) ?? '# Made by sitegen'));
 }
 
 /** Unit files in a listing of `paths.unitsDir` that look like ours. */

@@ -68,7 +68,7 @@ const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()], 'is
   .refine((value) => !value.includes('\0'), 'must not contain a zero byte'));
 
 const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
-const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: see "sitegen apps"');
+const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: use small letters, digits and hyphens');
 const port = () => z.int().min(1).max(65_535);
 
 const workloadFields = {

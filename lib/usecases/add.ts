@@ -1,10 +1,12 @@
 import { exists, linkInto, makeBelow, mayWrite, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
-import { editYaml } from '../pure/config.ts';
+import { editYaml, hasKey } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
+import { isOurs } from '../pure/diff.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
 import { stringify } from 'yaml';
 import { createContainer, ensureImage, removeContainer } from './apply.ts';
@@ -33,25 +35,34 @@ export interface AddPlan {
 }
 
 /**
+ * Reads a request as if its settings were in their file already; needs no machine.
+ * @throws SitegenError for names and settings that are wrong
+ */
+export async function readRequest(request: AddRequest): Promise<{ loaded: LoadedSite; settings: string; defaults: DefaultsFile }> {
+  const domain = parseDomain(request.domain);
+  const aliases = request.aliases?.map((alias) => parseDomain(alias));
+  if (aliases?.includes(domain)) throw usageError(`${domain} cannot be its own alias`);
+  const limits = request.memoryMax === undefined ? undefined : { memoryMax: request.memoryMax };
+  const settings = settingsText({ domain, aliases, app: request.app, image: request.image, port: request.port, env: request.env, volumes: request.volumes, limits });
+  const defaults = await loadDefaults();
+  return { loaded: await loadSite(settings, siteNames(domain).settingsFile, defaults), settings, defaults };
+}
+
+/**
  * Checks everything that can be checked before anything is changed.
  * @throws SitegenError for a name that is taken, settings that are wrong, or a machine that is not ready
  */
 export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): Promise<AddPlan> {
-  const domain = parseDomain(request.domain);
-  const aliases = request.aliases?.map((alias) => parseDomain(alias));
-  if (aliases?.includes(domain)) throw usageError(`${domain} cannot be its own alias`);
+  const { loaded, settings, defaults } = await readRequest(request);
+  const { domain, aliases } = loaded.site;
   const names = siteNames(domain);
   if (await exists(names.settingsFile)) {
     throw new SitegenError(`${domain}: the site exists already`, { hint: `see: sitegen status ${domain}; its settings: ${names.settingsFile}` });
   }
-  const owner = await ownerOf([domain, ...(aliases ?? [])], domain);
+  const owner = await ownerOf([domain, ...aliases], domain);
   if (owner) throw new SitegenError(`${owner.domain} belongs to the site ${owner.owner}`, { hint: `take it out of aliases in ${siteNames(owner.owner).settingsFile}` });
   if (!await mayWrite(paths.sitesDir)) throw new SitegenError(`cannot write ${paths.sitesDir}: permission denied`, { hint: 'run it as root' });
 
-  const limits = request.memoryMax === undefined ? undefined : { memoryMax: request.memoryMax };
-  const settings = settingsText({ domain, aliases, app: request.app, image: request.image, port: request.port, env: request.env, volumes: request.volumes, limits });
-  const defaults = await loadDefaults();
-  const loaded = await loadSite(settings, names.settingsFile, defaults);
   const ranges = rangesOf(defaults);
   const { offsets, record } = allot([loaded.site], ranges, await takenOffsets(ranges));
   const address = addressAt(offsets.get(domain) ?? -1, ranges);
@@ -121,7 +132,8 @@ export interface RemovePlan {
 export async function planRemove(domainInput: string, purge: boolean): Promise<RemovePlan> {
   const domain = parseDomain(domainInput);
   const names = siteNames(domain);
-  const there = [names.settingsFile, ...names.units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
+  const units = await ownUnits(names.units);
+  const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
   const lines: string[] = [];
   for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
   if (lines.length === 0) {
@@ -137,18 +149,26 @@ export async function planRemove(domainInput: string, purge: boolean): Promise<R
  */
 export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
-  await stopAll(deps, names.units);
-  await remove(`${paths.enabledDir}/${names.socket}`);
+  const units = await ownUnits(names.units);
+  await stopAll(deps, units);
+  if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
   await removeContainer(deps.docker, names);
-  for (const unit of names.units) {
+  for (const unit of units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);
   }
-  for (const unit of names.units) await deps.systemd.resetFailed(unit);
+  for (const unit of units) await deps.systemd.resetFailed(unit);
   await remove(names.settingsFile);
   if (plan.purge) await remove(names.siteDir);
   const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
   if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
+}
+
+/** Those of a site's units that no file of the admin's own has taken. */
+async function ownUnits(units: readonly string[]): Promise<string[]> {
+  const own: string[] = [];
+  for (const unit of units) if (isOurs((await readIfThere(`${paths.unitsDir}/${unit}`)) ?? '# Made by sitegen')) own.push(unit);
+  return own;
 }
 
 /** A new site's settings as YAML; keys without a value are left out. */
@@ -162,7 +182,9 @@ export async function setEnabled(domain: string, enabled: boolean): Promise<void
   const { settingsFile } = siteNames(domain);
   const text = await readIfThere(settingsFile);
   if (text === undefined) throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
-  await writeAtomic({ path: settingsFile, content: editYaml(text, { enabled: enabled ? undefined : false }), mode: 0o600 });
+  // Written out where it stood: taking the key out would take the comments on it along.
+  const value = enabled ? (hasKey(text, 'enabled') ? true : undefined) : false;
+  await writeAtomic({ path: settingsFile, content: editYaml(text, { enabled: value }), mode: 0o600 });
 }
 
 /** Stops a site's units: the socket first, so that nobody wakes it again. */

@@ -4,11 +4,11 @@ import { addressAt, type Ranges } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
-import { changedLines, describeStep, diffRemoved, diffSite, type Actual, type Step } from '../pure/diff.ts';
+import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs, type Actual, type Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
-import { loadSettings, loadTemplates, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
+import { loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
 /** What is to be done for one site. */
 export interface Plan {
@@ -35,10 +35,12 @@ export interface ApplyResult {
 export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ plans: Plan[]; faults: Fault[]; ranges: Ranges; actual: Actual }> {
   const settings = await loadSettings(domains);
   const [templates, taken] = [await loadTemplates(), await takenOffsets(settings.ranges)];
-  const { offsets, record } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
-  const faults = [...settings.faults];
+  const { offsets, record, clashes } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
+  const faults = [...settings.faults, ...await nameClashes(settings.sites, domains === undefined)];
+  for (const [domain, reason] of clashes) faults.push({ domain, reason });
   const wanted = settings.sites.flatMap((loaded) => {
     const { domain } = loaded.site;
+    if (faults.some((fault) => fault.domain === domain)) return [];
     try {
       const address = addressAt(offsets.get(domain) ?? -1, settings.ranges);
       const newSettings = record.has(domain) ? editYaml(loaded.text, { address: address.site }) : undefined;
@@ -51,10 +53,15 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
   const actual = await observe(deps, wanted.map(({ want }) => want), domains?.length !== 1);
   const plans: Plan[] = [];
   for (const { loaded, want, newSettings } of wanted) {
+    const [foreign] = foreignFiles(want, actual);
+    if (foreign !== undefined) {
+      faults.push({ domain: loaded.site.domain, reason: `${foreign} exists and is not sitegen's: rename it` });
+      continue;
+    }
     plans.push({ domain: loaded.site.domain, steps: diffSite(want, actual), want, loaded, newSettings });
   }
   if (domains === undefined) {
-    const known = new Set([...wanted.map(({ want }) => want.names.id), ...settings.faults.map(({ domain }) => siteNames(domain).id)]);
+    const known = new Set([...wanted.map(({ want }) => want.names.id), ...faults.map(({ domain }) => siteNames(domain).id)]);
     for (const domain of leftOvers(actual, known)) {
       plans.push({ domain, steps: diffRemoved(domain, actual), want: undefined, loaded: undefined, newSettings: undefined });
     }
@@ -196,7 +203,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'remove container': {
-      await removeContainer(docker, siteNames(plan.domain));
+      await removeContainer(docker, siteNames(step.domain));
       break;
     }
     case 'create container': {
@@ -223,7 +230,7 @@ function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
   const found = new Set<string>();
   for (const [file, content] of actual.files) {
     const id = /\/site-(.+)\.socket$/.exec(file)?.[1];
-    if (id !== undefined && content.startsWith('# Made by sitegen')) found.add(id);
+    if (id !== undefined && isOurs(content)) found.add(id);
   }
   for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);
   return [...found].filter((id) => !known.has(id)).sort();

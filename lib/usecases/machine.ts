@@ -1,7 +1,7 @@
 import fs from 'node:fs/promises';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
-import { inPlace, routes } from '../effects/network.ts';
+import { inPlace, removeRoute, routes } from '../effects/network.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
@@ -74,13 +74,19 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
   const done: string[] = [];
   const { files, current } = await networkFiles(ranges);
   const changed = files.filter((file) => current.get(file.path) !== file.content);
-  if (changed.length > 0 || !await inPlace(ranges.sites)) {
-    await checkRanges(docker, ranges);
+  const differs = changed.length > 0 || !await inPlace(ranges.sites);
+  if (differs) await checkRanges(docker, ranges);
+  // First, as it refuses a range that containers do not have; then nothing has changed yet.
+  const made = await docker.ensureNetwork(networkOf(ranges.containers));
+  if (differs) {
+    const before = /^SITES=(.+)$/m.exec(current.get(paths.networkEnvironment) ?? '')?.[1];
     await writeAtomic(...changed);
     await systemd.restart(shared.networkUnit);
+    // The rules no longer keep neighbours off the range from before.
+    if (before !== undefined && before !== ranges.sites) await removeRoute(before);
     done.push(`restarted ${shared.networkUnit}: route and firewall rules`);
   }
-  if (await docker.ensureNetwork(networkOf(ranges.containers))) {
+  if (made) {
     done.push(`made Docker's network "${shared.network}", ${ranges.containers}`);
   }
   return done;

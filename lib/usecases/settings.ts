@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
 import type { ContextFile } from '../effects/docker.ts';
-import { namesIn, readIfThere, readMany } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, readMany } from '../effects/files.ts';
 import { offsetOf, type Ranges } from '../pure/addresses.ts';
 import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.ts';
 import type { Templates } from '../pure/desired.ts';
@@ -127,6 +127,37 @@ export async function ownerOf(domains: readonly string[], except: string): Promi
     if (domain !== undefined) return { domain, owner: other.domain };
   }
   return undefined;
+}
+
+/**
+ * Names that two sites claim. A site's main name is its own; of two aliases the one keeps it
+ * that is set up already, so that a new file takes nothing from a running site.
+ * @param all whether `sites` are all there are; otherwise the files of others are looked at too
+ */
+export async function nameClashes(sites: readonly LoadedSite[], all: boolean): Promise<Fault[]> {
+  const files: Pick<SiteFile, 'domain' | 'aliases'>[] = sites.map(({ file }) => file);
+  const own = new Set(files.map(({ domain }) => domain));
+  const names = files.flatMap(({ domain, aliases = [] }) => [domain, ...aliases]);
+  for (const { path: file, content } of all ? [] : readMany(await settingsFiles())) {
+    if (!names.some((name) => mayMention(content, name))) continue;
+    try {
+      const other = parseSite(content, file);
+      if (!own.has(other.domain)) files.push(other);
+    } catch {
+      // A file with a fault has no say; it is reported where it is applied itself.
+    }
+  }
+  const claims = new Map<string, string[]>();
+  for (const { domain, aliases = [] } of files) for (const name of [domain, ...aliases]) claims.set(name, [...(claims.get(name) ?? []), domain]);
+  const faults: Fault[] = [];
+  for (const [name, domains] of claims) {
+    if (domains.length < 2) continue;
+    const ranked = await Promise.all(domains.map(async (domain) =>
+      `${domain === name ? 0 : await exists(`${paths.unitsDir}/${siteNames(domain).socket}`) ? 1 : 2} ${domain}`));
+    const [winner, ...losers] = ranked.sort().map((entry) => entry.slice(2));
+    for (const domain of losers) if (own.has(domain)) faults.push({ domain, reason: `aliases: ${name} belongs to the site ${winner ?? ''}` });
+  }
+  return faults;
 }
 
 /** Offsets of the site addresses in use, by socket unit: read from the unit files, which is where they count. */

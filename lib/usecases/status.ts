@@ -34,7 +34,7 @@ export interface SiteStatus {
 export async function status(deps: { systemd: Systemd; docker: Docker }, domains?: readonly string[]): Promise<SiteStatus[]> {
   const settings = await loadSettings(domains);
   const taken = await takenOffsets(settings.ranges);
-  const { offsets } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
+  const { offsets, clashes } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
   const units = new Map((await deps.systemd.list(patternsFor(domains))).map((unit) => [unit.name, unit]));
   const containers = await containersOf(deps.docker, domains).catch((error: unknown) => reasonOf(error));
   const found = typeof containers === 'string' ? new Map<string, ContainerState>() : new Map(containers.map((container) => [container.name, container]));
@@ -51,6 +51,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     const container = found.get(names.container);
     const facts = await factsOf(loaded, names, units, container, container !== undefined || await hasImage(loaded.image));
     if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names.service);
+    facts.settingsFault = clashes.get(names.domain);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
     const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
     result.push({

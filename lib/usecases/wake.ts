@@ -108,7 +108,9 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
   const [fault] = settings.faults;
   const [loaded] = settings.sites;
   if (fault || !loaded) throw new FinalError(`its settings cannot be used: ${fault?.reason ?? 'they are missing'}`);
-  const { offsets } = allot([loaded.site], settings.ranges, await takenOffsets(settings.ranges));
+  const { offsets, clashes } = allot([loaded.site], settings.ranges, await takenOffsets(settings.ranges));
+  const clash = clashes.get(domain);
+  if (clash !== undefined) throw new FinalError(`its settings cannot be used: ${clash}`);
   const want = desired(loaded.site, addressAt(offsets.get(domain) ?? 0, settings.ranges), loaded.image, await loadTemplates());
   for (const directory of want.dataDirs) {
     // Never made here: an empty directory in place of lost data would look like a new site.

@@ -56,10 +56,21 @@ test('an address that is recorded already is not recorded anew', (t) => {
   t.is(record.size, 0);
 });
 
-test('a recorded address twice goes to the first, and the other gets its own', (t) => {
-  const { offsets } = allot([site('a.example.com', 5000), site('b.example.com', 5000)], ranges, none);
+test('a recorded address twice goes to the first, and the other one\'s is refused', (t) => {
+  const { offsets, clashes } = allot([site('a.example.com', 5000), site('b.example.com', 5000)], ranges, none);
   t.is(offsets.get('a.example.com'), 5000);
-  t.is(offsets.get('b.example.com'), own('b.example.com'));
+  t.deepEqual([...clashes.keys()], ['b.example.com']);
+  t.regex(clashes.get('b.example.com') ?? '', /belongs to a\.example\.com/);
+});
+
+test('the address of a site that is set up cannot be taken by writing it into other settings', (t) => {
+  for (const sites of [[site('a.example.com', 5000), site('b.example.com', 5000)], [site('a.example.com', 5000)]]) {
+    const { offsets, record, clashes } = allot(sites, ranges, listening(['b.example.com', 5000]));
+    t.is(offsets.get('b.example.com'), sites.length > 1 ? 5000 : undefined);
+    t.not(offsets.get('a.example.com'), 5000);
+    t.deepEqual([...record], []);
+    t.regex(clashes.get('a.example.com') ?? '', /belongs to b\.example\.com/);
+  }
 });
 
 test('a recorded address outside the ranges is not used', (t) => {

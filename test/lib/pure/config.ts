@@ -114,14 +114,13 @@ refusesKey('aliases:\n  - a_b.com', '3: aliases.0: "a_b.com" is not a domain: th
 refusesKey('aliases: [a.com, b.com, A.com]', '2: aliases.2: "a.com" is a name of the site already');
 refusesKey('aliases: [example.com]', '2: aliases.0: "example.com" is a name of the site already');
 refusesKey('limits: []', '2: limits: is of the wrong type; allowed: keys with values');
-refusesKey('limits:', '2: limits: is empty; allowed: keys with values');
 refusesKey('stop: 5s', '2: stop: "5s" is of the wrong type; allowed: keys with values');
 refusesKey('env: [A=1]', '2: env: is of the wrong type; allowed: names with values');
 refusesKey('env:\n  A: [1]', '3: env.A: is not a value: write text, a number, true or false');
 refusesKey('env:\n  A-B: 1', '3: env.A-B: is not a variable\'s name: use letters, digits and _');
 refusesKey('env: {A: "x\\0y"}', '2: env.A: "x\\u0000y" must not contain a zero byte');
 refusesKey('image: "a b"', '2: image: "a b" is not an image: write name, name:tag or name@sha256:…');
-refusesKey('app: ../x', '2: app: "../x" is not the name of an app: see "sitegen apps"');
+refusesKey('app: ../x', '2: app: "../x" is not the name of an app: use small letters, digits and hyphens');
 refusesKey('image: x\napp: y', '2: image: "x" has both app and image: keep one');
 refusesKey('address: 10.1', '2: address: 10.1 is of the wrong type; allowed: text');
 refusesKey('address: ::1', '2: address: "::1" invalid IPv4 address');

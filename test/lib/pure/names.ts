@@ -123,6 +123,7 @@ test('all names of a domain', (t) => {
     appSlice,
     units: [slice, appSlice, 'site-my-site.org.service', 'site-my-site.org.socket'],
     container: 'site-my-site.org',
+    cidFile: '/var/lib/sitegen/containers/my-site.org',
     settingsFile: '/etc/sitegen/sites/my-site.org.yaml',
     siteDir: '/var/lib/sitegen/sites/my-site.org',
     dataDir: '/var/lib/sitegen/sites/my-site.org/data',
