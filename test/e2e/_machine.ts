@@ -1,0 +1,33 @@
+import type { Guest } from './_guest.ts';
+
+/**
+ * Everything that a site could leave on a machine, a line each: files with owner, mode and
+ * content, loaded units, containers, rules, routes and neighbours.
+ */
+export async function inventory(guest: Guest): Promise<string[]> {
+  const text = await guest.sh(`
+    find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers -printf '%y %m %u %p %l\\n'
+    find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' -exec sha256sum {} +
+    systemctl list-units --all --plain --no-legend 'site*' | awk '{ print "unit", $1, $2, $3, $4 }'
+    docker ps --all --format 'container {{.Names}} {{.ID}} {{.State}}'
+    docker network inspect sitegen --format 'network {{.Id}}'
+    nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//'
+    ip -4 route show table all | sed 's/^/route /; s/ linkdown//'
+    ip neighbour show dev sitegen0 | awk '$NF != "FAILED" { print "neighbour", $1 }'
+    find /sys/fs/cgroup -maxdepth 3 -type d -path '*site*' | grep -v 'sitegen-\\|docker' || true`);
+  return text.split('\n').sort();
+}
+
+/** What an inventory has now and had not before, with "+", and the reverse with "-". */
+export function changes(before: readonly string[], after: readonly string[]): string[] {
+  return [
+    ...before.filter((line) => !after.includes(line)).map((line) => `- ${line}`),
+    ...after.filter((line) => !before.includes(line)).map((line) => `+ ${line}`),
+  ];
+}
+
+/** Writes a file in a guest. */
+export async function write(guest: Guest, file: string, content: string): Promise<void> {
+  const { code, stderr } = await guest.run(['sh', '-c', `mkdir -p "$(dirname '${file}')" && cat > '${file}'`], { input: content });
+  if (code !== 0) throw new Error(`${file}: ${stderr}`);
+}
