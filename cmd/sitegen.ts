@@ -38,10 +38,10 @@ const parser = yargs(hideBin(process.argv))
   .command(diffCommand)
   .command(validateCommand)
   .command(alarmsCommand)
-  .completion('completion', 'print a completion script for bash or zsh', async (current: string, _: unknown, complete: (done: (error: unknown, defaults: string[] | undefined) => void) => void) => {
-    const domains = await allDomains().catch(() => []);
-    return new Promise<string[]>((resolve) => {
-      complete((_error, defaults) => { resolve([...(defaults ?? []), ...domains.filter((domain) => domain.startsWith(current))]); });
+  // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
+  .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {
+    propose((_error, defaults = []) => {
+      allDomains().then((domains) => { done([...defaults, ...domains.filter((domain) => domain.startsWith(current))]); }, () => { done(defaults); });
     });
   })
   .demandCommand(1, 'no command given')
@@ -77,5 +77,6 @@ for (const stream of [process.stdout, process.stderr]) {
 try {
   await parser.parseAsync();
 } catch (error) {
-  process.exitCode = printError(error);
+  // A half-typed command is no fault, and its line on the terminal must stay as it is.
+  if (!process.argv.includes('--get-yargs-completions')) process.exitCode = printError(error);
 }
