@@ -39,13 +39,16 @@ if $uninstall; then
   if compgen -G '/etc/sitegen/sites/*.yaml' >/dev/null; then
     fail 'there are sites' 'remove them first: sitegen list; sitegen remove DOMAIN'
   fi
+  if grep -qs '^# Made by sitegen' /etc/systemd/system/site-*.socket; then
+    fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
+  fi
   systemctl disable --now sitegen-network.service sitegen-shutdown.service 2>/dev/null || true
   nft delete table inet sitegen 2>/dev/null || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
-  docker network rm sitegen >/dev/null 2>&1 || true
+  [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
     /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
-  rm -f /etc/systemd/system/sitegen-{network,shutdown,alarm@}.service
+  rm -f /etc/systemd/system/sitegen-{network,shutdown,alarm@}.service /etc/systemd/system/site.slice
   systemctl daemon-reload
   say 'sitegen is removed; /etc/sitegen and /var/lib/sitegen stay'
   exit 0
@@ -58,10 +61,12 @@ case ${ID:-}-${VERSION_ID:-} in
 esac
 [[ -f /sys/fs/cgroup/cgroup.controllers ]] || fail 'the kernel does not use cgroup v2 alone' 'boot with systemd.unified_cgroup_hierarchy=1'
 
+# Where systemd looks for programs; a Node in somebody's home is none for units.
+unit_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 missing=()
 for package in "${packages[@]}"; do
   [[ $package == docker.io ]] && command -v dockerd >/dev/null && continue
-  [[ $package == nodejs ]] && command -v node >/dev/null && continue
+  [[ $package == nodejs ]] && PATH=$unit_path command -v node >/dev/null && continue
   [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed' ]] || missing+=("$package")
 done
 if ((${#missing[@]} > 0)); then
@@ -107,7 +112,7 @@ chmod 755 /usr/bin/sitegen
 install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/sites
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
-install -m 644 units/*.service /etc/systemd/system/
+install -m 644 units/*.service units/*.slice /etc/systemd/system/
 for unit in docker nftables; do
   install -D -m 644 "units/$unit.service.d/50-sitegen.conf" "/etc/systemd/system/$unit.service.d/50-sitegen.conf"
 done
@@ -120,7 +125,7 @@ fi
 
 systemctl daemon-reload
 systemctl enable --quiet --now docker.service
-sitegen apply --quiet
 systemctl enable --quiet sitegen-network.service
+sitegen apply --quiet || say 'warning: not everything could be applied; mend what is named above, then run: sitegen apply'
 systemctl enable --quiet --now sitegen-shutdown.service
 say 'done; add a site: sitegen add example.com'

@@ -48,7 +48,13 @@ export const addCommand: CommandModule<object, Options> = {
       printPlan(await withMachine((deps) => planAdd(deps, request)));
       return;
     }
-    const plan = await withMachineLocked((deps) => add(deps, request));
+    const interruption = new AbortController();
+    const interrupt = () => {
+      report('interrupted: undoing what was done');
+      interruption.abort();
+    };
+    process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+    const plan = await withMachineLocked((deps) => add(deps, request, interruption.signal));
     const { names, address } = plan.want;
     print(`${names.domain} is asleep at ${address.site}:80; the first visit wakes it`);
     report(`try it here:  curl -H 'Host: ${names.domain}' http://${address.site}/`);

@@ -6,9 +6,7 @@ const systemd = await connectSystemd();
 try {
   // systemd 251 and later tell the units of OnFailure= about the failure (systemd.exec(5)).
   const failure = { result: process.env['MONITOR_SERVICE_RESULT'] ?? 'it failed', exitStatus: process.env['MONITOR_EXIT_STATUS'] };
-  const { lines, failed } = await raise(systemd, process.argv[2] ?? '', failure, new Date());
-  // The "<3>" makes it an error in the journal (sd-daemon(3)).
-  for (const line of lines) console.error(`<3>${line}`);
+  const { failed } = await raise(systemd, process.argv[2] ?? '', failure, new Date());
   if (failed) process.exitCode = 1;
 } finally {
   systemd.close();

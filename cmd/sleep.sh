@@ -4,7 +4,7 @@ set -u
 export LC_ALL=C
 began=${EPOCHREALTIME/./}
 nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
-read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=missing
+read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
 read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
   <<<"POST /containers/$container/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')
 if [[ ${status:-} == 204 ]]; then

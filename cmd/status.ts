@@ -64,11 +64,11 @@ function details(site: SiteStatus, gap: boolean): void {
   const line = (name: string, value: string) => { print(`${name.padStart(10)}: ${value}`); };
   print(bold(site.domain));
   line('state', `${paint(site.state)}${site.since === null ? '' : dim(` since ${site.since}`)}`);
-  if (site.reason !== undefined) for (const reason of site.reason.split('\n')) line('reason', reason);
+  if (site.reason !== null) for (const reason of site.reason.split('\n')) line('reason', reason);
   if (site.aliases.length > 0) line('aliases', site.aliases.join(', '));
-  if (site.address !== undefined) line('address', `${site.address}:80 → container ${site.containerAddress ?? '?'}`);
-  line('container', `${site.container.name}${site.container.id === undefined ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
-  if (site.image !== undefined) line('image', site.image);
+  if (site.address !== null) line('address', `${site.address}:80 → container ${site.containerAddress ?? '?'}`);
+  line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
+  if (site.image !== null) line('image', site.image);
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
   for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
 }

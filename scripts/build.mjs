@@ -35,7 +35,7 @@ await build({
   // CommonJS dependencies call require() for Node's own modules.
   banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
 });
-for (const name of ['wake', 'drain', 'sleep']) {
+for (const name of ['wake', 'drain', 'sleep', 'stop-all']) {
   await copyFile(`cmd/${name}.sh`, `${out}/${name}`);
   await chmod(`${out}/${name}`, 0o755);
 }

@@ -41,6 +41,10 @@ export async function postWebhook(url: string, alert: Alert, timeoutMs: number):
     body: JSON.stringify(alert),
     signal: AbortSignal.timeout(timeoutMs),
     redirect: 'error',
+  }).catch((error: unknown) => {
+    // fetch() itself only says that it failed.
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    throw new Error(`${new URL(url).host}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause: error });
   });
   if (!response.ok) throw new Error(`${new URL(url).host} answered ${response.status}`);
 }

@@ -158,6 +158,9 @@ export function connectDocker(): Docker {
       const ours = present.find((network) => network.Name === shared.network);
       if (ours) {
         const subnet = ours.IPAM?.Config?.[0]?.Subnet;
+        if (ours.Options?.['com.docker.network.bridge.name'] !== shared.bridge || ours.Options['com.docker.network.bridge.enable_icc'] !== 'false') {
+          throw new SitegenError(`a Docker network called "${shared.network}" exists and is not sitegen's`, { hint: `rename or remove it: docker network rm ${shared.network}` });
+        }
         if (subnet === range.subnet) return false;
         throw new SitegenError(`Docker's network "${shared.network}" has the range ${subnet ?? 'of nobody'}, not ${range.subnet}`, {
           hint: `remove all sites and "docker network rm ${shared.network}", or set network.containers back`,

@@ -117,33 +117,42 @@ export async function exists(target: string): Promise<boolean> {
 
 /**
  * Makes a directory below a root that a container may have written to.
- * @returns true when it was missing
  * @throws SitegenError when a link stands in its way, which would lead out of the root
  */
-export async function makeBelow(root: string, directory: string): Promise<boolean> {
-  let made = false;
+export async function makeBelow(root: string, directory: string): Promise<void> {
   try {
-    made = (await fs.mkdir(root, { recursive: true, mode: 0o755 })) !== undefined;
-    let at = root;
-    for (const name of path.relative(root, directory).split(path.sep).filter((part) => part !== '')) {
-      at = path.join(at, name);
-      const status = await fs.lstat(at).catch((error: unknown) => {
-        if (codeOf(error) === 'ENOENT') return undefined;
-        throw error;
-      });
-      if (status === undefined) {
-        await fs.mkdir(at, { mode: 0o755 });
-        made = true;
-      } else if (!status.isDirectory()) {
-        throw new SitegenError(`${at} is ${status.isSymbolicLink() ? 'a link' : 'no directory'} and will not be mounted`, {
-          hint: 'replace it by a directory, or change the site\'s volumes',
-        });
-      }
-    }
+    await fs.mkdir(root, { recursive: true, mode: 0o755 });
+    for (const at of stepsBelow(root, directory)) if (!await isDirectory(at)) await fs.mkdir(at, { mode: 0o755 });
   } catch (error) {
     throw fileError('make', directory, error);
   }
-  return made;
+}
+
+/**
+ * Checks that a directory is there, and no link on the way to it from the root.
+ * @throws SitegenError when it is missing, or where a link stands
+ */
+export async function requireBelow(root: string, directory: string): Promise<void> {
+  for (const at of stepsBelow(root, directory)) {
+    if (!await isDirectory(at)) throw new SitegenError(`the directory ${at} is missing`, { hint: 'restore it, or run "sitegen apply" for an empty one' });
+  }
+}
+
+function stepsBelow(root: string, directory: string): string[] {
+  const parts = path.relative(root, directory).split(path.sep).filter((part) => part !== '');
+  return parts.map((_, index) => path.join(root, ...parts.slice(0, index + 1)));
+}
+
+/** False when nothing is there; throws for anything but a directory. */
+async function isDirectory(target: string): Promise<boolean> {
+  const status = await fs.lstat(target).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw fileError('look at', target, error);
+  });
+  if (status === undefined || status.isDirectory()) return status !== undefined;
+  throw new SitegenError(`${target} is ${status.isSymbolicLink() ? 'a link' : 'no directory'} and will not be mounted`, {
+    hint: 'replace it by a directory, or change the site\'s volumes',
+  });
 }
 
 /** True when the running user may write into a directory, or into the nearest one above it that exists. */

@@ -6,13 +6,15 @@ import { SitegenError } from '../pure/errors.ts';
 /**
  * Runs an action while holding an flock(2). Node has no flock, so a child holds it: `flock`
  * runs `cat` once it has the lock, and both end when our end of the pipe closes, be it by a kill.
- * @param waiting called when somebody else has the lock and we wait
+ * @param options waiting: called when somebody else has the lock and we wait; timeoutS: how long
+ *   to wait at most; mark: what stands in the file meanwhile, for those who look without locking
  */
-export async function withLock<T>(file: string, waiting: () => void, action: () => Promise<T>): Promise<T> {
+export async function withLock<T>(file: string, options: { waiting?: () => void; timeoutS?: number; mark?: string }, action: () => Promise<T>): Promise<T> {
+  const { waiting = () => undefined, timeoutS, mark = '' } = options;
   await fs.mkdir(path.dirname(file), { recursive: true }).catch((error: unknown) => {
     throw new SitegenError(`cannot make ${path.dirname(file)}: run it as root`, { cause: error });
   });
-  const holder = spawn('flock', ['--exclusive', file, 'cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const holder = spawn('flock', ['--exclusive', ...(timeoutS === undefined ? [] : ['--wait', String(timeoutS)]), file, 'cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => {
     holder.once('close', () => { resolve(); });
     holder.once('error', () => { resolve(); });
@@ -21,13 +23,19 @@ export async function withLock<T>(file: string, waiting: () => void, action: () 
   try {
     await new Promise<void>((resolve, reject) => {
       holder.once('error', (error) => { reject(new SitegenError(`cannot lock ${file}: ${error.message}`, { cause: error })); });
-      holder.once('exit', (code) => { reject(new SitegenError(`cannot lock ${file}: flock ended with ${code ?? 'a signal'}`, { hint: 'run it as root' })); });
+      holder.once('exit', (code) => { reject(new SitegenError(timeoutS !== undefined && code === 1 ? `somebody else has held ${file} for ${timeoutS} s` : `cannot lock ${file}: flock ended with ${code ?? 'a signal'}; run it as root`)); });
       holder.stdout.once('data', () => { resolve(); });
       holder.stdin.on('error', () => undefined);
       holder.stdin.write('\n');
     });
     clearTimeout(timer);
-    return await action();
+    // Not atomically, as the lock is on this very file. What a killed holder left is taken out too.
+    await fs.writeFile(file, mark);
+    try {
+      return await action();
+    } finally {
+      await fs.truncate(file);
+    }
   } finally {
     clearTimeout(timer);
     holder.stdin.end();

@@ -33,15 +33,24 @@ export async function removeRoute(sites: string): Promise<void> {
   }
 }
 
-async function tool(program: string, args: string[]): Promise<{ stdout: string }> {
+async function tool(program: string, args: string[], input = ''): Promise<{ stdout: string }> {
   try {
-    return await execute(program, args);
+    const running = execute(program, args, { maxBuffer: 64 * 1024 * 1024 });
+    running.child.stdin?.on('error', () => undefined).end(input);
+    return await running;
   } catch (error) {
     const { code, stderr } = error as { code?: string | number; stderr?: string };
     throw new SitegenError(`${program} failed: ${code === 'ENOENT' ? 'it is not installed' : (stderr ?? '').trim()}`, {
       hint: code === 'ENOENT' ? 'run install.sh again' : undefined, cause: error,
     });
   }
+}
+
+/** Programs that listen on a port of all addresses, by name. */
+export async function wildcardListeners(port: number): Promise<string[]> {
+  const { stdout } = await tool('ss', ['-Hltnp', 'sport', '=', `:${port}`]);
+  const lines = stdout.split('\n').filter((line) => /\s(0\.0\.0\.0|\*|\[::\]):\d+\s/.test(line));
+  return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 
 /** A connection of the splice to a visitor, by the kernel's counters (ss -tni, tcp_info). */
@@ -86,18 +95,25 @@ export function parseFlows(text: string): Flow[] {
 }
 
 /**
- * Keeps the next requests of idle connections from arriving; their clients send them again.
- * The kernel forgets it after `seconds`, so a helper that dies locks nobody out.
+ * Keeps the next requests of some connections from arriving; their clients send them again.
+ * The kernel forgets it after `seconds`, so a helper that dies locks nobody out. May be repeated.
  */
-export async function holdFlows(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[], seconds: number): Promise<void> {
-  if (flows.length > 0) await tool('nft', ['add', 'element', 'inet', shared.table, 'held_flows', elements(siteAddress, flows, ` timeout ${seconds}s`)]);
+export async function holdFlows(siteAddress: string, flows: readonly Visitor[], seconds: number): Promise<void> {
+  // Before Linux 6.12, adding what is there does not begin its time anew.
+  await change(['add', 'delete', 'add'], siteAddress, flows, ` timeout ${seconds}s`);
 }
 
 /** Lets the requests of held connections through again. */
-export async function releaseFlows(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[]): Promise<void> {
-  if (flows.length > 0) await tool('nft', ['delete', 'element', 'inet', shared.table, 'held_flows', elements(siteAddress, flows, '')]);
+export async function releaseFlows(siteAddress: string, flows: readonly Visitor[]): Promise<void> {
+  await change(['add', 'delete'], siteAddress, flows, '');
 }
 
-function elements(siteAddress: string, flows: readonly Pick<Flow, 'address' | 'port'>[], suffix: string): string {
-  return `{ ${flows.map(({ address, port }) => `${address} . ${port} . ${siteAddress}${suffix}`).join(', ')} }`;
+type Visitor = Pick<Flow, 'address' | 'port'>;
+
+/** One transaction, on standard input: thousands of connections are too many for an argument. */
+async function change(verbs: readonly string[], siteAddress: string, flows: readonly Visitor[], suffix: string): Promise<void> {
+  if (flows.length === 0) return;
+  const elements = (tail: string) => flows.map(({ address, port }) => `${address} . ${port} . ${siteAddress}${tail}`).join(', ');
+  const lines = verbs.map((verb) => `${verb} element inet ${shared.table} held_flows { ${elements(verb === 'add' ? suffix : '')} }\n`);
+  await tool('nft', ['-f', '-'], lines.join(''));
 }

@@ -72,18 +72,19 @@ export async function connectSystemd(): Promise<Systemd> {
   await call('Subscribe');
 
   const job = async (member: string, unit: string): Promise<void> => {
+    const [present, past] = verbs[member] ?? [member, member];
     let path: string;
     try {
       [path] = (await call(member, 'ss', [unit, 'replace'])) as [string];
     } catch (error) {
       if (member === 'StopUnit' && isError(error, 'NoSuchUnit')) return;
-      throw failure(`${verbs[member]} ${unit}`, error);
+      throw failure(`${present} ${unit}`, error);
     }
     const result = early.get(path) ?? await new Promise<string>((resolve) => jobs.set(path, resolve));
     early.delete(path);
     jobs.delete(path);
     if (result !== 'done') {
-      throw new SitegenError(`${unit} could not be ${verbs[member]}ed: its job ended with "${result}"`, {
+      throw new SitegenError(`${unit} could not be ${past}: its job ended with "${result}"`, {
         hint: `look at: systemctl status ${unit}; journalctl -u ${unit} -n 30`,
       });
     }
@@ -127,7 +128,7 @@ export async function connectSystemd(): Promise<Systemd> {
   };
 }
 
-const verbs: Record<string, string> = { StartUnit: 'start', StopUnit: 'stopp', RestartUnit: 'restart' };
+const verbs: Record<string, [present: string, past: string]> = { StartUnit: ['start', 'started'], StopUnit: ['stop', 'stopped'], RestartUnit: ['restart', 'restarted'] };
 
 function isError(error: unknown, name: string): boolean {
   return error instanceof dbus.DBusError && error.type.endsWith(name);

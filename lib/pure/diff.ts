@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { isSiteUnit, limitsUnit, paths, siteNames } from './names.ts';
+import { isSiteUnit, limitsUnit, paths, shared, siteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -31,30 +31,37 @@ export type Step =
 
 /**
  * What makes one site on the machine equal to what it should be. A site that is awake is
- * stopped only when its container or its address changes; the next visitor wakes it again.
+ * stopped only when its container or its socket changes; the next visitor wakes it again.
+ * What can fail comes first, so that a site is down for the shortest time.
  */
 export function diffSite(want: Desired, actual: Actual): Step[] {
   const { names } = want;
-  const steps: Step[] = want.dataDirs.filter((path) => !actual.directories.has(path)).map((path) => ({ do: 'make directory', path }));
-  const writes = want.files.filter((file) => actual.files.get(file.path) !== file.content)
-    .map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) }));
-  const socketChanged = writes.some((step) => step.do === 'write' && step.file.path.endsWith('.socket'));
+  const changed = want.files.filter((file) => actual.files.get(file.path) !== file.content);
   const container = actual.containers.get(names.container);
-  const specChanged = container !== undefined && container.specHash !== want.container.Labels['sitegen.spec'];
+  const specChanged = container !== undefined && container.specHash !== want.container.Labels[shared.labels.spec];
+  const socketChanged = changed.some((file) => unitOf(file.path) === names.socket && socketSection(file.content) !== socketSection(actual.files.get(file.path)));
   const listening = isUp(actual.units.get(names.socket));
+  const stopsSocket = listening && (!want.enabled || socketChanged);
+  const sliceChanged = changed.some((file) => unitOf(file.path) === names.slice);
 
-  if (isUp(actual.units.get(names.socket)) && (!want.enabled || socketChanged)) steps.push({ do: 'stop', unit: names.socket });
-  if (isUp(actual.units.get(names.service)) && (!want.enabled || socketChanged || specChanged)) steps.push({ do: 'stop', unit: names.service });
-  if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
-  steps.push(...writes);
-  if (want.files.some((file) => actual.files.get(file.path) !== file.content && actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
-  const sliceChanged = writes.some((step) => step.do === 'write' && unitOf(step.file.path) === names.slice);
+  const steps: Step[] = want.dataDirs.filter((path) => !actual.directories.has(path)).map((path) => ({ do: 'make directory', path }));
+  steps.push(...changed.map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) })));
+  if (changed.some((file) => actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
+  if (stopsSocket) steps.push({ do: 'stop', unit: names.socket });
+  if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged)) steps.push({ do: 'stop', unit: names.service });
+  if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
   if (container === undefined || specChanged) steps.push({ do: 'create container', name: names.container });
   if (want.enabled && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
   if (!want.enabled && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
-  if (want.enabled && (!listening || socketChanged)) steps.push({ do: 'start', unit: names.socket });
+  if (want.enabled && (!listening || stopsSocket)) steps.push({ do: 'start', unit: names.socket });
   return steps;
+}
+
+/** What of a socket's unit takes effect only when it is started anew. */
+function socketSection(unit: string | undefined): string {
+  const section = /^\[Socket\]\n([^[]*)/m.exec(unit ?? '')?.[1] ?? '';
+  return section.split('\n').filter((line) => line !== '' && !line.startsWith('#')).join('\n');
 }
 
 /**

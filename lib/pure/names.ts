@@ -50,6 +50,10 @@ export interface SiteNames {
   container: string;
   /** Holds the container's id, so that a stranger's of the same name is never started. */
   cidFile: string;
+  /** flock(2): held while the container is made or replaced; not empty while a wake has to wait for it. */
+  lockFile: string;
+  /** How many kills for memory the slice had counted when a container's end was last looked at. */
+  oomFile: string;
   settingsFile: string;
   siteDir: string;
   dataDir: string;
@@ -106,6 +110,8 @@ export function siteNames(domain: string): SiteNames {
     units: [slice, appSlice, service, socket],
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
+    lockFile: `${paths.runDir}/sites/${id}.lock`,
+    oomFile: `${paths.runDir}/sites/${id}.oom`,
     settingsFile: `${paths.sitesDir}/${id}.yaml`,
     siteDir,
     dataDir: `${siteDir}/data`,

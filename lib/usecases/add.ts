@@ -5,7 +5,8 @@ import { editYaml, hasKey } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
 import { isOurs } from '../pure/diff.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
-import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import { wildcardListeners } from '../effects/network.ts';
+import { parseDomain, paths, shared, siteNames, unitPatterns } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
 import { stringify } from 'yaml';
@@ -84,34 +85,41 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
 /**
  * Adds a site: settings, data directories, image, container, units; at the end its socket
  * listens. When a step fails, those before it are undone in reverse and the error is thrown.
+ * @param interrupted once aborted, the next step counts as failed
  */
-export async function add(deps: Deps, request: AddRequest): Promise<AddPlan> {
+export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSignal): Promise<AddPlan> {
   const plan = await planAdd(deps, request);
   const { want, loaded } = plan;
   const { names } = want;
   const undo: (() => Promise<void>)[] = [];
   const act = async (action: () => Promise<unknown>, back: () => Promise<void>) => {
+    if (interrupted?.aborted) throw new SitegenError(`${names.domain}: interrupted, nothing is left of it`);
     undo.push(back);
     await action();
   };
   const hadData = await exists(names.siteDir);
   try {
     await prepareMachine(deps, rangesOf(await loadDefaults()));
+    // The longest step first, while there is nothing else to undo.
+    if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
       async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
       async () => { if (!hadData) await remove(names.siteDir); },
     );
-    if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
     await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
     await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });
     // A removed site's units stay loaded, as they were, while sockets.target remembers that it wanted them.
-    if ((await deps.systemd.list(names.units.map((unit) => unit.replaceAll('\\', '\\\\')))).length > 0) {
+    if ((await deps.systemd.list(unitPatterns(names))).length > 0) {
       deps.report('reloading systemd, which remembers an earlier site of this name');
       await deps.systemd.reload();
     }
     await act(() => linkInto(paths.enabledDir, [`${paths.unitsDir}/${names.socket}`]), () => remove(`${paths.enabledDir}/${names.socket}`));
-    await act(() => deps.systemd.start(names.socket), () => stopAll(deps, names.units));
+    await act(() => startSocket(deps, names.socket), async () => {
+      await stopAll(deps, names.units);
+      // systemd remembers a failed unit, and with it those that it needs.
+      for (const unit of names.units) await deps.systemd.resetFailed(unit);
+    });
   } catch (error) {
     for (const back of undo.reverse()) {
       await back().catch((undoing: unknown) => { deps.report(`while undoing: ${reasonOf(undoing)}`); });
@@ -119,6 +127,19 @@ export async function add(deps: Deps, request: AddRequest): Promise<AddPlan> {
     throw error;
   }
   return plan;
+}
+
+/** A web server that listens on all addresses is why a site's socket usually cannot. */
+async function startSocket({ systemd }: Pick<Deps, 'systemd'>, socket: string): Promise<void> {
+  try {
+    await systemd.start(socket);
+  } catch (error) {
+    const others = await wildcardListeners(80);
+    if (others.length === 0) throw error;
+    throw new SitegenError(`${socket} cannot listen: ${others.join(', ')} has port 80 on all addresses`, {
+      hint: 'let it listen on the public address alone, such as "listen 203.0.113.5:80", or with SO_REUSEPORT ("reuseport" in nginx)', cause: error,
+    });
+  }
 }
 
 /** What a removal takes away. */

@@ -5,6 +5,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths } from '../pure/names.ts';
+import type { DefaultsFile } from '../pure/schema.ts';
 import { loadDefaults } from './settings.ts';
 import { lastWords } from './status.ts';
 
@@ -20,26 +21,29 @@ export interface Failure {
  * Raises the alarm of a unit that has just failed: writes it down, and tells those named in
  * `alerts:`, at most once per unit and hour.
  * @param failure what systemd says of it: the unit itself may have been started again by now
- * @returns lines for the journal; `failed` when an alert could not be delivered
+ * @returns `failed` when an alert could not be delivered
  */
-export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ lines: string[]; failed: boolean }> {
-  const before = await readRecord(unit);
-  const open = before !== undefined && await isOpen(systemd, before);
+export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ failed: boolean }> {
   const reason = describeFailure(failure, unit.endsWith('.service') ? await lastWords(systemd, unit) : undefined);
+  // The "<3>" makes it an error in the journal (sd-daemon(3)).
+  console.error(`<3>alarm: ${unit} has failed: ${reason}; look at: journalctl -u ${unit}`);
+  const before = await readRecord(unit);
+  // The unit is failed again by now: only the time tells whether it has worked in between.
+  const open = before !== undefined && await isOpen(systemd, before, 'inactive');
   const send = shouldSend(before, now);
+  const { errors, delivered } = send ? await deliver(unit, reason, now) : { errors: [], delivered: false };
+  for (const error of errors) console.error(`<3>${error}`);
   const record: AlarmRecord = {
     unit,
     since: open ? before.since : now.toISOString(),
     last: now.toISOString(),
-    sent: send ? now.toISOString() : (before?.sent ?? null),
+    // What reached nobody is sent with the next failure.
+    sent: delivered ? now.toISOString() : (before?.sent ?? null),
     count: open ? before.count + 1 : 1,
     reason,
   };
   await writeAtomic({ path: recordFile(unit), content: `${JSON.stringify(record, undefined, 2)}\n`, mode: 0o600 });
-  const lines = [`alarm: ${unit} has failed: ${reason}; look at: journalctl -u ${unit}`];
-  if (!send) return { lines: [...lines, 'alerts were sent within the last hour already'], failed: false };
-  const errors = await deliver({ unit, host: os.hostname(), time: record.last, reason, journal: await lastLines(unit, 20) });
-  return { lines: [...lines, ...errors], failed: errors.length > 0 };
+  return { failed: errors.length > 0 };
 }
 
 /**
@@ -57,21 +61,30 @@ export async function openAlarms(systemd: Systemd, now: Date): Promise<AlarmReco
   return open;
 }
 
-async function deliver(alert: Alert): Promise<string[]> {
-  const { alerts } = await loadDefaults();
+/** Sends the alarm on every way that the settings name; one that fails does not keep the others. */
+async function deliver(unit: string, reason: string, now: Date): Promise<{ errors: string[]; delivered: boolean }> {
+  let alerts: DefaultsFile['alerts'];
+  try {
+    ({ alerts } = await loadDefaults());
+  } catch (error) {
+    return { errors: [`no alert can be sent: ${reasonOf(error)}`], delivered: false };
+  }
+  const journal = await lastLines(unit, 20).catch(() => []);
+  const alert: Alert = { unit, host: os.hostname(), time: now.toISOString(), reason, journal };
   const ways: [string, Promise<void>][] = [];
   if (alerts?.command) ways.push(['command', runCommand(alerts.command, alertText(alert), timeoutMs)]);
   if (alerts?.webhook !== undefined) ways.push(['webhook', postWebhook(alerts.webhook, alert, timeoutMs)]);
   if (alerts?.email !== undefined) ways.push(['email', sendMail(alerts.email, alert, timeoutMs)]);
   const results = await Promise.allSettled(ways.map(([, sending]) => sending));
-  return results.flatMap((result, index) => (result.status === 'rejected' ? [`alerts.${ways[index]?.[0] ?? ''} failed: ${reasonOf(result.reason)}`] : []));
+  const errors = results.flatMap((result, index) => (result.status === 'rejected' ? [`alerts.${ways[index]?.[0] ?? ''} failed: ${reasonOf(result.reason)}`] : []));
+  return { errors, delivered: errors.length < ways.length || ways.length === 0 };
 }
 
-async function isOpen(systemd: Systemd, record: AlarmRecord): Promise<boolean> {
+async function isOpen(systemd: Systemd, record: AlarmRecord, activeState?: string): Promise<boolean> {
   const unit = await systemd.properties(record.unit, 'Unit');
   return stillOpen(record, {
     loadState: String(unit['LoadState']),
-    activeState: String(unit['ActiveState']),
+    activeState: activeState ?? String(unit['ActiveState']),
     activeEnteredMs: Number(unit['ActiveEnterTimestamp'] ?? 0) / 1000,
   });
 }

@@ -1,5 +1,6 @@
 import type { Docker } from '../effects/docker.ts';
-import { linkInto, makeBelow, remove, writeAtomic } from '../effects/files.ts';
+import { withLock } from '../effects/lock.ts';
+import { linkInto, makeBelow, remove, requireBelow, writeAtomic } from '../effects/files.ts';
 import { addressAt, type Ranges } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
@@ -77,52 +78,55 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   const settings = await loadSettings([]);
   result.done.push(...await prepareMachine(deps, settings.ranges));
-  const { plans, faults } = await planApply(deps, domains);
+  const { plans, faults, actual } = await planApply(deps, domains);
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
-  const forEach = async (what: string, kinds: readonly Step['do'][], before?: (plan: Plan) => Promise<void>) => {
+  const forEach = async (what: string, kinds: readonly Step['do'][], act: (plan: Plan, steps: readonly Step[]) => Promise<void>) => {
     let count = 0;
     const concerned = active.filter((plan) => plan.steps.some((step) => kinds.includes(step.do)));
     await inParallel(concerned, async (plan) => {
       count += 1;
       if (count % 100 === 0) deps.report(`${what}: ${count} of ${concerned.length} sites`);
-      for (const step of plan.steps.filter((each) => kinds.includes(each.do))) {
-        if (failed.has(plan.domain)) break;
-        try {
-          await before?.(plan);
-          await runStep(deps, plan, step);
-        } catch (error) {
-          failed.add(plan.domain);
-          result.faults.push({ domain: plan.domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
-        }
+      if (failed.has(plan.domain)) return;
+      try {
+        await act(plan, plan.steps.filter((each) => kinds.includes(each.do)));
+      } catch (error) {
+        failed.add(plan.domain);
+        result.faults.push({ domain: plan.domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
       }
     });
   };
+  const runAll = async (plan: Plan, steps: readonly Step[]) => { for (const step of steps) await runStep(deps, plan, step); };
 
-  await forEach('settings and data', ['make directory']);
-  for (const plan of active) if (plan.newSettings !== undefined) await writeAtomic({ path: siteNames(plan.domain).settingsFile, content: plan.newSettings, mode: 0o600 });
-  await forEach('stop', ['stop', 'remove container']);
-  await forEach('units', ['write', 'remove file']);
-  const reload = active.some((plan) => plan.steps.some((step) => step.do === 'reload'));
-  if (reload) {
-    deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
-    await deps.systemd.reload();
-  }
-  await forEach('limits', ['set limits']);
+  // First what can fail: a site whose image cannot be had goes on as it is.
   const images = new Map<string, Promise<unknown>>();
-  await forEach('containers', ['create container'], async ({ loaded }) => {
+  await forEach('images', ['create container'], async ({ loaded }) => {
     if (!loaded) return;
     // Once an image, not once a site.
     const ensured = images.get(loaded.image) ?? ensureImage(deps, loaded);
     images.set(loaded.image, ensured);
     await ensured;
   });
-  const switched = (kind: 'enable' | 'disable') => active.filter((plan) => !failed.has(plan.domain))
-    .flatMap((plan) => plan.steps.flatMap((step) => (step.do === kind ? [step.unit] : [])));
-  await linkInto(paths.enabledDir, switched('enable').map((unit) => `${paths.unitsDir}/${unit}`));
-  for (const unit of switched('disable')) await remove(`${paths.enabledDir}/${unit}`);
-  await forEach('sockets', ['start']);
+  await forEach('units', ['make directory', 'write', 'create container'], async (plan, steps) => {
+    if (plan.newSettings !== undefined) await writeAtomic({ path: siteNames(plan.domain).settingsFile, content: plan.newSettings, mode: 0o600 });
+    await runAll(plan, steps.filter((step) => step.do !== 'create container'));
+  });
+  if (active.some((plan) => !failed.has(plan.domain) && plan.steps.some((step) => step.do === 'reload'))) {
+    deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
+    await deps.systemd.reload();
+  }
+  await forEach('limits', ['set limits'], runAll);
+  await forEach('sites', ['stop', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
+    const { socket, lockFile } = siteNames(plan.domain);
+    const replace = () => runAll(plan, steps).finally(async () => {
+      const stopped = steps.some((step) => step.do === 'stop' && step.unit === socket);
+      if (stopped && plan.want?.enabled) await deps.systemd.start(socket);
+    });
+    // A visitor of a site that listens must not wake the old container, or make the new one too.
+    const wakes = actual.units.get(socket) === 'active' && steps.some((step) => step.do === 'create container');
+    await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
+  });
   result.changed = active.map((plan) => plan.domain).filter((domain) => !failed.has(domain));
   return result;
 }
@@ -142,8 +146,13 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
   return { lines, plans, faults };
 }
 
-/** Creates a site's container, and writes down which one it is. */
+/**
+ * Creates a site's container, and writes down which one it is.
+ * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
+ *   container may have made it, and Docker would follow it out of the site's data
+ */
 export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
+  for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   const id = await docker.create(want.names.container, want.container);
   await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
   return id;
@@ -217,8 +226,14 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       await systemd.stop(step.unit);
       break;
     }
-    case 'enable':
-    case 'disable':
+    case 'enable': {
+      await linkInto(paths.enabledDir, [`${paths.unitsDir}/${step.unit}`]);
+      break;
+    }
+    case 'disable': {
+      await remove(`${paths.enabledDir}/${step.unit}`);
+      break;
+    }
     case 'reload': {
       break;
     }

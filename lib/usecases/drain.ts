@@ -1,4 +1,5 @@
 import { flowsOf, holdFlows, releaseFlows } from '../effects/network.ts';
+import { reasonOf } from '../pure/errors.ts';
 import { drainStep, type DrainMemory } from '../pure/drain.ts';
 
 /**
@@ -10,15 +11,22 @@ import { drainStep, type DrainMemory } from '../pure/drain.ts';
 export async function drain(siteAddress: string, timeoutMs: number): Promise<number> {
   const deadline = performance.now() + timeoutMs;
   let memory: DrainMemory = new Map();
+  let warned = false;
   for (;;) {
     const flows = await flowsOf(siteAddress);
     const now = performance.now();
     const step = drainStep(flows, memory, now);
-    await releaseFlows(siteAddress, step.release).catch(() => undefined);
     if (now >= deadline) return step.busy;
-    // Longer than the pause between two rounds, however slow the machine is; short enough not to
-    // outlive the splice, since a port may be used for another connection by then.
-    await holdFlows(siteAddress, step.hold, 3);
+    try {
+      await releaseFlows(siteAddress, step.release);
+      // Longer than the pause between two rounds, however slow the machine is; short enough not to
+      // outlive the splice, since a port may be used for another connection by then.
+      await holdFlows(siteAddress, step.hold, 3);
+    } catch (error) {
+      // Without the rules (flushed by somebody) what is in flight is still waited for.
+      if (!warned) console.error(reasonOf(error));
+      warned = true;
+    }
     if (step.busy === 0) return 0;
     memory = step.memory;
     await new Promise((resolve) => setTimeout(resolve, 25));

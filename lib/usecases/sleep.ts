@@ -1,6 +1,6 @@
 import notify from 'systemd-notify';
 import { connectDocker } from '../effects/docker.ts';
-import { readIfThere } from '../effects/files.ts';
+import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { siteNames } from '../pure/names.ts';
 import { describeEnd } from './wake.ts';
 
@@ -15,11 +15,14 @@ const killed = 137;
  * @throws Error when the container may still run
  */
 export async function reportEnd(domain: string, answer: string | undefined): Promise<{ text: string; fault: boolean }> {
-  const { container, cgroup } = siteNames(domain);
+  const { container, cgroup, oomFile } = siteNames(domain);
   const end = await connectDocker().end(container);
   if (end.running) throw new Error(`Docker answered ${answer ?? 'nothing'} to the stop`);
   // Docker hears of it beside the end itself, and often too late for its own record.
-  const outOfMemory = end.outOfMemory || (end.exitCode === killed && /^oom_kill [1-9]/m.test(await readIfThere(`${cgroup}/memory.events`) ?? ''));
+  // The slice's count stays from one container to the next.
+  const kills = Number(/^oom_kill (\d+)/m.exec(await readIfThere(`${cgroup}/memory.events`) ?? '')?.[1] ?? 0);
+  const outOfMemory = end.outOfMemory || (end.exitCode === killed && kills > Number(await readIfThere(oomFile) ?? 0));
+  await writeAtomic({ path: oomFile, content: String(kills) }).catch(() => undefined);
   const text = `the container had ended by itself with ${describeEnd({ ...end, outOfMemory })}`;
   await notify({ status: text }).catch(() => undefined);
   return { text, fault: end.exitCode !== 0 };

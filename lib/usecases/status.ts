@@ -13,10 +13,10 @@ export interface SiteStatus {
   domain: string;
   state: State;
   /** Where systemd listens, and where the container answers. */
-  address: string | undefined;
-  containerAddress: string | undefined;
-  container: { name: string; id: string | undefined; status: string | undefined };
-  image: string | undefined;
+  address: string | null;
+  containerAddress: string | null;
+  container: { name: string; id: string | null; status: string | null };
+  image: string | null;
   aliases: readonly string[];
   /** ActiveState by unit. */
   units: Record<string, string>;
@@ -24,7 +24,7 @@ export interface SiteStatus {
   memory: { current: number | null; max: number | null };
   /** When the service last changed between asleep and awake; ISO 8601. */
   since: string | null;
-  reason: string | undefined;
+  reason: string | null;
 }
 
 /**
@@ -59,13 +59,13 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
       state,
       address: address.site,
       containerAddress: address.container,
-      container: { name: names.container, id: container?.id.slice(0, 12), status: container?.status },
+      container: { name: names.container, id: container?.id.slice(0, 12) ?? null, status: container?.status ?? null },
       image: loaded.image,
       aliases: loaded.site.aliases,
       units: unitStates(names, units),
       memory: await memoryOf(names),
       since: await sinceOf(deps.systemd, names, units, settings.sites.length),
-      reason: typeof containers === 'string' && state !== 'disabled' ? (reason ?? containers) : reason,
+      reason: (typeof containers === 'string' && state !== 'disabled' ? (reason ?? containers) : reason) ?? null,
     });
   }
   for (const { domain, reason } of settings.faults) result.push(broken(domain, reason, units));
@@ -105,10 +105,10 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
   return {
     domain,
     state: 'broken',
-    address: undefined,
-    containerAddress: undefined,
-    container: { name: names.container, id: undefined, status: undefined },
-    image: undefined,
+    address: null,
+    containerAddress: null,
+    container: { name: names.container, id: null, status: null },
+    image: null,
     aliases: [],
     units: unitStates(names, units),
     memory: { current: null, max: null },

@@ -1,11 +1,13 @@
 import notify from 'systemd-notify';
 import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
-import { exists, writeAtomic } from '../effects/files.ts';
+import { withLock } from '../effects/lock.ts';
+import { requireBelow, writeAtomic } from '../effects/files.ts';
 import { answerAll, isReady, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { paths, siteNames } from '../pure/names.ts';
 import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './apply.ts';
@@ -39,6 +41,11 @@ export interface Phases {
  * @throws SitegenError with the last reason
  */
 export async function startContainer(request: WakeRequest): Promise<Phases> {
+  const timeoutS = Math.max(1, Math.ceil((request.deadline - Date.now()) / 1000));
+  return withLock(siteNames(request.domain).lockFile, { timeoutS }, () => startLocked(request));
+}
+
+async function startLocked(request: WakeRequest): Promise<Phases> {
   const docker = connectDocker();
   for (let renewed = false; ;) {
     try {
@@ -114,7 +121,7 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
   const want = desired(loaded.site, addressAt(offsets.get(domain) ?? 0, settings.ranges), loaded.image, await loadTemplates());
   for (const directory of want.dataDirs) {
     // Never made here: an empty directory in place of lost data would look like a new site.
-    if (!await exists(directory)) throw new FinalError(`its data directory ${directory} is missing: restore it, or run "sitegen apply" for an empty one`);
+    await requireBelow(paths.stateDir, directory).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   }
   await docker.ensureNetwork(networkOf(settings.ranges.containers));
   const present = await docker.find(container, domain).catch((error: unknown) => {

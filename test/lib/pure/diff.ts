@@ -68,11 +68,10 @@ test('a changed container of a site that is asleep is only replaced', (t) => {
   t.deepEqual(lines(diffSite(now, machine(want))), ['remove container site-example.com', 'create container site-example.com']);
 });
 
-test('a new address stops socket and service before the units change, and starts the socket after the reload', (t) => {
+test('a new address changes the units first, and stops socket and service only to start the socket anew', (t) => {
   const now: Desired = { ...want, files: want.files.map((file) => ({ ...file, content: file.content.replaceAll('10.213.106.20', '10.213.7.9') })) };
   t.deepEqual(lines(diffSite(now, machine(want, awake(want)))), [
-    'stop site-example.com.socket', 'stop site-example.com.service', 'change /etc/systemd/system/site-example.com.service', 'change /etc/systemd/system/site-example.com.socket',
-    'reload systemd, once for all', 'start site-example.com.socket',
+    'change /etc/systemd/system/site-example.com.service', 'change /etc/systemd/system/site-example.com.socket', 'reload systemd, once for all', 'stop site-example.com.socket', 'stop site-example.com.service', 'start site-example.com.socket',
   ]);
 });
 

@@ -118,6 +118,8 @@ test('all names of a domain', (t) => {
     domain: 'my-site.org',
     id: 'my-site.org',
     socket: 'site-my-site.org.socket',
+    lockFile: '/run/sitegen/sites/my-site.org.lock',
+    oomFile: '/run/sitegen/sites/my-site.org.oom',
     service: 'site-my-site.org.service',
     slice,
     appSlice,

@@ -1,0 +1,7 @@
+#!/bin/bash
+# ExecStop= of sitegen-shutdown.service: stops our sites' services, and nobody else's of such a name.
+set -u
+# When Docker has died and is started again, its sites wait for it, and stopping them would wait for them.
+systemctl --quiet is-active docker.service || exit 0
+mapfile -t files < <(grep --files-with-matches --no-messages '^# Made by sitegen' /etc/systemd/system/site-*.service)
+((${#files[@]} == 0)) || exec systemctl --quiet stop "${files[@]##*/}"
