@@ -1,4 +1,5 @@
 import { guestTest, until, type Guest } from './_guest.ts';
+import { ensureServerImage, serverImage } from './_server.ts';
 
 const domain = 'fault.example.com';
 
@@ -52,6 +53,27 @@ guestTest('after a reboot the sockets listen and the next hit works', async (t, 
   t.is((await guest.status(domain)).state, 'asleep');
   t.is((await guest.get(address)).status, 200);
 });
+
+guestTest('a shutdown waits for requests in flight', async (t, guest) => {
+  await ensureServerImage(guest);
+  // It ends at once when it is told to, so only being left alone lets it finish.
+  const address = await guest.site(domain, '--image', serverImage, '--volume', 'data:/data', '--env', 'GRACEFUL=0');
+  t.is((await guest.get(address, { path: '/?id=1' })).status, 200);
+  await guest.sh(`setsid curl --silent --request POST 'http://${address}/?id=42&ms=3000' >/dev/null 2>&1 & sleep 0.3`);
+  await guest.reboot();
+  t.is(await guest.sh(`cat /var/lib/sitegen/sites/${domain}/data/data/applied`), '42');
+});
+
+for (const ms of [0, 10, 30, 100]) {
+  guestTest(`a container that ends ${ms} ms after it has become ready does not leave the site awake`, async (t, guest) => {
+    await ensureServerImage(guest);
+    const address = await guest.site(domain, '--image', serverImage, '--volume', 'data:/data', '--env', `EXIT_AFTER_MS=${ms}`);
+    await guest.get(address, { timeoutS: 3 });
+    await until('not active', async () => (await guest.run(['systemctl', 'is-active', '--quiet', `site-${domain}`])).code !== 0, 10_000);
+    await guest.sh(`sed -i '/EXIT_AFTER/d' /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet`);
+    t.is((await guest.get(address, { path: '/?id=1' })).status, 200);
+  });
+}
 
 guestTest('a stranger\'s container of the same name is neither started nor removed', async (t, guest) => {
   const address = await guest.site(domain);
