@@ -6,9 +6,9 @@ import type { Guest } from './_guest.ts';
  */
 export async function inventory(guest: Guest): Promise<string[]> {
   const text = await guest.sh(`
-    find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers -printf '%y %m %u %p %l\\n'
-    find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' -exec sha256sum {} +
-    systemctl list-units --all --plain --no-legend 'site*' | awk '{ print "unit", $1, $2, $3, $4 }'
+    find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers ! -path '/var/lib/sitegen/alarms*' -printf '%y %m %u %p %l\\n'
+    find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' ! -path '/var/lib/sitegen/alarms*' -exec sha256sum {} +
+    systemctl list-units --all --plain --no-legend 'site-*' | awk '{ print "unit", $1, $2, $3, $4 }'
     docker ps --all --format 'container {{.Names}} {{.ID}} {{.State}}'
     docker network inspect sitegen --format 'network {{.Id}}'
     nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//'
