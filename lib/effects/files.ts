@@ -20,7 +20,7 @@ export async function writeAtomic(...files: readonly FileToWrite[]): Promise<voi
   for (const { path: file, content, mode = 0o644 } of files) {
     const directory = path.dirname(file);
     // Not derived from the name, which may already be as long as a file system allows.
-    const temporary = path.join(directory, `.sitegen-${randomBytes(6).toString('hex')}.tmp`);
+    const temporary = path.join(directory, `.sitegen-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
     try {
       if (!directories.has(directory)) await fs.mkdir(directory, { recursive: true });
       const handle = await fs.open(temporary, 'wx', mode);
@@ -90,6 +90,16 @@ export async function remove(target: string): Promise<void> {
     await fs.rm(target, { recursive: true, force: true });
   } catch (error) {
     throw fileError('remove', target, error);
+  }
+}
+
+/** Removes what killed processes left of `writeAtomic` in some directories; others are still at it. */
+export async function removeTemporary(directories: readonly string[]): Promise<void> {
+  for (const directory of directories) {
+    for (const name of await namesIn(directory)) {
+      const pid = /^\.sitegen-(\d+)-[0-9a-f]+\.tmp$/.exec(name)?.[1];
+      if (pid !== undefined && !await exists(`/proc/${pid}`)) await remove(path.join(directory, name));
+    }
   }
 }
 

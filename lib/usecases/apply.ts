@@ -1,6 +1,6 @@
 import type { Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
-import { linkInto, makeBelow, remove, requireBelow, writeAtomic } from '../effects/files.ts';
+import { linkInto, makeBelow, remove, removeTemporary, requireBelow, writeAtomic } from '../effects/files.ts';
 import { addressAt, type Ranges } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
@@ -77,6 +77,7 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
 export async function apply(deps: Deps, domains?: readonly string[]): Promise<ApplyResult> {
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   const settings = await loadSettings([]);
+  await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
   result.done.push(...await prepareMachine(deps, settings.ranges));
   const { plans, faults, actual } = await planApply(deps, domains);
   result.faults.push(...faults);

@@ -257,7 +257,11 @@ guestTest('kill -9 in the middle of apply and add: the next apply finds everythi
       if (round % 2 === 1) for (const each of domains) await settings(guest, each, `env: {ROUND: "${round}"}\nlimits: {tasksMax: ${100 + round}}\n`);
       await guest.sh(`timeout --signal KILL ${delay} ${command} >/dev/null 2>&1 || true`);
     }
+    // What a kill in the middle of a write leaves: half a file of a process that is gone, beside one of a process that lives.
+    await guest.sh('echo half > /etc/systemd/system/.sitegen-99999999-aa.tmp; echo half > /etc/sitegen/sites/.sitegen-99999999-bb.tmp; echo half > /etc/sitegen/sites/.sitegen-1-cc.tmp');
     await guest.sitegen('apply');
+    t.is(await guest.sh('cd /etc; ls -A systemd/system/.sitegen-* sitegen/sites/.sitegen-* 2>/dev/null || true'), 'sitegen/sites/.sitegen-1-cc.tmp');
+    await guest.sh('rm /etc/sitegen/sites/.sitegen-1-cc.tmp');
     t.deepEqual(await guest.sitegen('apply'), { code: 0, stdout: '', stderr: 'nothing to do\n' });
     for (const domain of domains) {
       t.is((await guest.get((await guest.status(domain)).address)).status, 200);
