@@ -36,7 +36,7 @@ export async function raise(systemd: Systemd, unit: string, failure: Failure, no
   const record: AlarmRecord = {
     unit,
     since: open ? before.since : now.toISOString(),
-    last: now.toISOString(),
+    last: await failedAt(systemd, unit, now),
     // What reached nobody is sent with the next failure.
     sent: delivered ? now.toISOString() : (before?.sent ?? null),
     count: open ? before.count + 1 : 1,
@@ -78,6 +78,12 @@ async function deliver(unit: string, reason: string, now: Date): Promise<{ error
   const results = await Promise.allSettled(ways.map(([, sending]) => sending));
   const errors = results.flatMap((result, index) => (result.status === 'rejected' ? [`alerts.${ways[index]?.[0] ?? ''} failed: ${reasonOf(result.reason)}`] : []));
   return { errors, delivered: errors.length < ways.length || ways.length === 0 };
+}
+
+/** The unit's own time, as it may have been started again before its alarm got to run. */
+async function failedAt(systemd: Systemd, unit: string, now: Date): Promise<string> {
+  const micros = Number((await systemd.properties(unit, 'Unit'))['InactiveEnterTimestamp'] ?? 0);
+  return (micros > 0 ? new Date(micros / 1000) : now).toISOString();
 }
 
 async function isOpen(systemd: Systemd, record: AlarmRecord, activeState?: string): Promise<boolean> {
