@@ -17,8 +17,6 @@ export type DrainMemory = ReadonlyMap<string, Remembered>;
 interface Remembered {
   sent: number;
   quietSince: number;
-  /** The last byte is known to be the answer's. */
-  certain: boolean;
   heldSince: number | undefined;
   /** Not to be held before, unless it is answered. */
   freeUntil: number;
@@ -35,11 +33,15 @@ export interface DrainStep {
   memory: DrainMemory;
 }
 
-/** A held connection without a byte for this long has been answered. */
-export const quietMs = 250;
+/**
+ * A held connection without a byte for this long has been answered: long enough for answers that
+ * come in parts, and for request and answer within one tick of the kernel's clock, whose order is
+ * unknown.
+ */
+export const quietMs = 1000;
 
-/** The same where request and answer fell into one tick of the kernel's clock, so that their order is unknown. */
-export const unsureQuietMs = 1000;
+/** A request that came just before its connection was held shows within this time. */
+export const settleMs = 50;
 
 /** A request that has not grown for this long is taken for complete. */
 export const completeMs = 200;
@@ -65,17 +67,16 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
   for (const flow of flows) {
     const key = `${flow.address}:${flow.port}`;
     const known: Remembered = before.get(key) ?? {
-      sent: flow.sent, quietSince: now, certain: flow.lastSent < flow.lastReceived, heldSince: undefined, freeUntil: 0,
+      sent: flow.sent, quietSince: now - Math.min(flow.lastSent, flow.lastReceived), heldSince: undefined, freeUntil: 0,
     };
     const grew = flow.sent !== known.sent;
     const isAnswered = flow.receiveQueue === 0
-      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= unsureQuietMs);
+      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= quietMs);
     const isComplete = flow.receiveQueue === 0 && flow.lastReceived >= completeMs && now >= known.freeUntil
       && (known.heldSince === undefined || now - known.heldSince < holdMs);
     const next: Remembered = {
       sent: flow.sent,
       quietSince: grew || flow.sendQueue > 0 || !isAnswered ? now : known.quietSince,
-      certain: (known.certain && isAnswered) || (known.heldSince !== undefined && grew),
       heldSince: known.heldSince ?? now,
       freeUntil: known.freeUntil,
     };
@@ -88,7 +89,8 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
       }
       next.heldSince = undefined;
     }
-    if (!isAnswered || now - next.quietSince < (next.certain ? quietMs : unsureQuietMs)) busy += 1;
+    const isSettled = known.heldSince !== undefined && now - known.heldSince >= settleMs;
+    if (!isAnswered || !isSettled || now - next.quietSince < quietMs) busy += 1;
     memory.set(key, next);
   }
   return { hold, release, busy, memory };

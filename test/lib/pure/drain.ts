@@ -1,5 +1,5 @@
 import test from 'ava';
-import { completeMs, drainStep, freeMs, holdMs, quietMs, unsureQuietMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
+import { completeMs, drainStep, freeMs, holdMs, quietMs, settleMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
 
 const none: DrainMemory = new Map();
 
@@ -27,9 +27,9 @@ test('without connections a drain is done at once', (t) => {
   t.deepEqual(drainStep([], none, 0), { hold: [], release: [], busy: 0, memory: new Map() });
 });
 
-test('an answered connection is held, and done when it stays quiet', (t) => {
+test('a connection that has long been answered is held, and done when no request slipped in before', (t) => {
   const { doneAt, held } = drainAt(() => [idle]);
-  t.is(doneAt, quietMs);
+  t.is(doneAt, settleMs);
   t.is(held[0], 0);
   t.is(held.length, doneAt / 25 + 1, 'it is held anew in each round');
 });
@@ -54,21 +54,27 @@ test('a slow answer in parts is waited for to its end', (t) => {
   t.is(doneAt, 1000 + quietMs);
 });
 
-test('request and answer within one tick are watched for longer', (t) => {
-  t.is(drainAt(() => [flow({ lastReceived: 5000, lastSent: 5000 })]).doneAt, unsureQuietMs);
+test('a request that slipped in before its connection was held is waited for', (t) => {
+  const { doneAt, released } = drainAt((now) => [now < settleMs ? idle : flow({ received: 160, lastReceived: now - settleMs, lastSent: 5000 + now })]);
+  t.is(doneAt, Number.POSITIVE_INFINITY);
+  t.is(released[0], settleMs);
 });
 
-test('more of an answer makes an unsure connection sure', (t) => {
-  const { doneAt } = drainAt((now) => [flow({ lastReceived: 5000, lastSent: now < 100 ? 5000 : 0, sent: now < 100 ? 500 : 900 })]);
-  t.is(doneAt, 100 + quietMs);
+test('request and answer within one tick are watched until they are old', (t) => {
+  t.is(drainAt((now) => [flow({ lastReceived: 100 + now, lastSent: 100 + now })]).doneAt, quietMs - 100);
+});
+
+test('more of an answer begins the watch anew', (t) => {
+  const { doneAt } = drainAt((now) => [flow({ lastReceived: 5000, lastSent: now < 25 ? 5000 : 0, sent: now < 25 ? 500 : 900 })]);
+  t.is(doneAt, 25 + quietMs);
 });
 
 test('a connection that has sent nothing yet is held, and counts as a spare one once it is old enough', (t) => {
   const spare = { received: 0, sent: 0, lastSent: 9000 };
-  const young = drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], none, 0);
+  const young = drainStep([flow({ ...spare, lastReceived: quietMs - 1 })], none, 0);
   t.deepEqual(ports(young.hold), [idle.port]);
-  t.is(drainStep([flow({ ...spare, lastReceived: unsureQuietMs - 1 })], young.memory, 9000).busy, 1);
-  t.is(drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], drainStep([flow({ ...spare, lastReceived: unsureQuietMs })], none, 0).memory, unsureQuietMs).busy, 0);
+  t.is(drainStep([flow({ ...spare, lastReceived: quietMs - 1 })], young.memory, 9000).busy, 1);
+  t.is(drainStep([flow({ ...spare, lastReceived: quietMs })], drainStep([flow({ ...spare, lastReceived: quietMs })], none, 0).memory, quietMs).busy, 0);
   t.deepEqual(drainStep([flow({ ...spare, lastReceived: completeMs - 1 })], none, 0).hold, [], 'its first request may be about to come');
 });
 
@@ -87,15 +93,15 @@ test('a request that still grows is not held', (t) => {
   t.deepEqual(drainAt(() => [flow({ received: 800, receiveQueue: 5, lastReceived: 900, lastSent: 9000 })], 1000).held, []);
 });
 
-test('a held connection that turns out to get a request is released, held anew when it is answered, and watched for longer', (t) => {
+test('a held connection that turns out to get a request is released, held anew when it is answered, and watched anew', (t) => {
   const { held, released, doneAt } = drainAt((now) => {
-    if (now < 100) return [idle];
-    return [now < 200 ? flow({ receiveQueue: 10, lastReceived: 0 }) : flow({ sent: 600, lastReceived: now - 150, lastSent: now - 200 })];
+    if (now < 25) return [idle];
+    return [now < 125 ? flow({ receiveQueue: 10, lastReceived: 0 }) : flow({ sent: 600, lastReceived: now - 75, lastSent: now - 125 })];
   });
-  t.deepEqual(released, [100]);
-  t.deepEqual(held.filter((ms) => ms >= 100 && ms < 200), []);
-  t.true(held.includes(200));
-  t.is(doneAt, 200 + unsureQuietMs);
+  t.deepEqual(released, [25]);
+  t.deepEqual(held.filter((ms) => ms >= 25 && ms < 125), []);
+  t.true(held.includes(125));
+  t.is(doneAt, 125 + quietMs);
 });
 
 test('one connection at work keeps the drain from ending, and the others are held meanwhile', (t) => {
@@ -115,7 +121,7 @@ test('connections are told apart by address and port', (t) => {
 });
 
 test('a connection that is new in a later round is watched from then on', (t) => {
-  t.is(drainAt((now) => (now < 200 ? [idle] : [idle, flow({ port: 5 })])).doneAt, 200 + quietMs);
+  t.is(drainAt((now) => (now < 25 ? [idle] : [idle, flow({ port: 5 })])).doneAt, 25 + settleMs);
 });
 
 test('what is remembered is never changed afterwards', (t) => {
