@@ -4,6 +4,11 @@ set -u
 export LC_ALL=C
 began=${EPOCHREALTIME/./}
 nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
+# Those of the drain too: their ports may be used for other connections by now.
+flows=$(nft list set inet sitegen held_flows 2>/dev/null |
+  grep -oE "[0-9.]+ \. [0-9]+ \. ${SITEGEN_SITE//./\\.} timeout" | sed 's/ timeout//; $!s/$/,/')
+[[ -z $flows ]] || nft -f - <<<"add element inet sitegen held_flows { $flows }
+delete element inet sitegen held_flows { $flows }"
 read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
 read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
   <<<"POST /containers/$container/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')

@@ -40,6 +40,12 @@ export interface DrainStep {
  */
 export const quietMs = 1000;
 
+/**
+ * A connection without its first request for this long is a spare one. Until then it is not held:
+ * its request would be kept out, and its visitor could not know that it may be sent again.
+ */
+export const spareMs = 3000;
+
 /** A request that came just before its connection was held shows within this time. */
 export const settleMs = 50;
 
@@ -71,8 +77,8 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
     };
     const grew = flow.sent !== known.sent;
     const isAnswered = flow.receiveQueue === 0
-      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= quietMs);
-    const isComplete = flow.receiveQueue === 0 && flow.lastReceived >= completeMs && now >= known.freeUntil
+      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= spareMs);
+    const isComplete = flow.received > 0 && flow.receiveQueue === 0 && flow.lastReceived >= completeMs && now >= known.freeUntil
       && (known.heldSince === undefined || now - known.heldSince < holdMs);
     const next: Remembered = {
       sent: flow.sent,

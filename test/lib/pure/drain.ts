@@ -1,5 +1,5 @@
 import test from 'ava';
-import { completeMs, drainStep, freeMs, holdMs, quietMs, settleMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
+import { completeMs, drainStep, freeMs, holdMs, quietMs, settleMs, spareMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
 
 const none: DrainMemory = new Map();
 
@@ -69,13 +69,12 @@ test('more of an answer begins the watch anew', (t) => {
   t.is(doneAt, 25 + quietMs);
 });
 
-test('a connection that has sent nothing yet is held, and counts as a spare one once it is old enough', (t) => {
-  const spare = { received: 0, sent: 0, lastSent: 9000 };
-  const young = drainStep([flow({ ...spare, lastReceived: quietMs - 1 })], none, 0);
-  t.deepEqual(ports(young.hold), [idle.port]);
-  t.is(drainStep([flow({ ...spare, lastReceived: quietMs - 1 })], young.memory, 9000).busy, 1);
-  t.is(drainStep([flow({ ...spare, lastReceived: quietMs })], drainStep([flow({ ...spare, lastReceived: quietMs })], none, 0).memory, quietMs).busy, 0);
-  t.deepEqual(drainStep([flow({ ...spare, lastReceived: completeMs - 1 })], none, 0).hold, [], 'its first request may be about to come');
+test('a connection without its first request is waited for, not held, until it is old enough to be a spare one', (t) => {
+  const spare = (ms: number) => flow({ received: 0, sent: 0, lastSent: 9000, lastReceived: ms });
+  const young = drainAt((now) => [spare(now)], spareMs - 25);
+  t.is(young.doneAt, Number.POSITIVE_INFINITY);
+  t.deepEqual(young.held, []);
+  t.is(drainAt((now) => [spare(now)]).doneAt, spareMs - 25 + quietMs);
 });
 
 test('a request that has come to its end is held while it is answered, but never for good', (t) => {
