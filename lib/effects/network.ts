@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import type { FlowState } from '../pure/drain.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { shared } from '../pure/names.ts';
 
@@ -53,30 +54,15 @@ export async function wildcardListeners(port: number): Promise<string[]> {
   return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 
-/** A connection of the splice to a visitor, by the kernel's counters (ss -tni, tcp_info). */
-export interface Flow {
-  /** The visitor's end. */
-  address: string;
-  port: number;
-  received: number;
-  sent: number;
-  /** Bytes that wait to be read by the splice, or to be acknowledged by the visitor. */
-  receiveQueue: number;
-  sendQueue: number;
-  /** Milliseconds since data last came, and last went. */
-  lastReceived: number;
-  lastSent: number;
-}
-
 /** The connections on which a site address may still owe visitors an answer. */
-export async function flowsOf(siteAddress: string): Promise<Flow[]> {
+export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   // With the port: on this host a visitor's own end has a site address too, the route's source.
   const { stdout } = await tool('ss', ['-HtniO', 'state', 'established', 'state', 'close-wait', 'state', 'syn-recv', 'src', `${siteAddress}:80`]);
   return parseFlows(stdout);
 }
 
 /** Reads the output of `ss -HtniO`. */
-export function parseFlows(text: string): Flow[] {
+export function parseFlows(text: string): FlowState[] {
   return text.split('\n').flatMap((line) => {
     const peer = /^\s*\S+\s+(\d+)\s+(\d+)\s+\S+\s+\[?(?:::ffff:)?([\d.]+)\]?:(\d+)/.exec(line);
     if (!peer) return [];
@@ -108,7 +94,7 @@ export async function releaseFlows(siteAddress: string, flows: readonly Visitor[
   await change(['add', 'delete'], siteAddress, flows, '');
 }
 
-type Visitor = Pick<Flow, 'address' | 'port'>;
+type Visitor = Pick<FlowState, 'address' | 'port'>;
 
 /** One transaction, on standard input: thousands of connections are too many for an argument. */
 async function change(verbs: readonly string[], siteAddress: string, flows: readonly Visitor[], suffix: string): Promise<void> {

@@ -1,9 +1,11 @@
-/** What the kernel tells of one visitor's connection, as far as a drain looks at it. */
+/** A visitor's connection to the splice, by the kernel's counters (ss -tni, tcp_info). */
 export interface FlowState {
+  /** The visitor's end. */
   address: string;
   port: number;
   received: number;
   sent: number;
+  /** Bytes that wait to be read by the splice, or to be acknowledged by the visitor. */
   receiveQueue: number;
   sendQueue: number;
   /** Milliseconds since the last byte came from the visitor, and went to it. */

@@ -9,7 +9,8 @@ import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
-import { loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
+import { rangesOf } from '../pure/site.ts';
+import { loadDefaults, loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
 /** What is to be done for one site. */
 export interface Plan {
@@ -76,9 +77,8 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
  */
 export async function apply(deps: Deps, domains?: readonly string[]): Promise<ApplyResult> {
   const result: ApplyResult = { done: [], changed: [], faults: [] };
-  const settings = await loadSettings([]);
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
-  result.done.push(...await prepareMachine(deps, settings.ranges));
+  result.done.push(...await prepareMachine(deps, rangesOf(await loadDefaults())));
   const { plans, faults, actual } = await planApply(deps, domains);
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
