@@ -68,6 +68,23 @@ export function overlap(a: string, b: string): boolean {
   return x[0].match(y[0], bits);
 }
 
+/** The family of an address in its usual notation, 0 when it is none. */
+export function isAddress(text: string): 0 | 4 | 6 {
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return 4;
+  return text.includes(':') && ipaddr.IPv6.isValid(text) && !text.includes('%') ? 6 : 0;
+}
+
+/** An address or a range of either family as `network/bits`, without host bits; undefined when it is none. */
+export function networkRange(text: string): string | undefined {
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isAddress(address);
+  const most = family === 4 ? 32 : 128;
+  if (family === 0 || rest.length > 0 || (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > most))) return undefined;
+  const cidr = `${address}/${bits ?? most}`;
+  const network = family === 4 ? ipaddr.IPv4.networkAddressFromCIDR(cidr) : ipaddr.IPv6.networkAddressFromCIDR(cidr);
+  return `${network.toString()}/${Number(bits ?? most)}`;
+}
+
 /** Why a text cannot be one of the ranges, or undefined when it can. */
 export function rangeFault(cidr: string): string | undefined {
   // Other notations, such as octal ones, mean something else to nft and ip.

@@ -16,6 +16,21 @@ export const paths = {
   enabledDir: '/etc/systemd/system/sockets.target.wants',
   stateDir: '/var/lib/sitegen',
   alarmsDir: '/var/lib/sitegen/alarms',
+  /** One folder a site: fullchain.pem and key.pem, root's alone. */
+  certsDir: '/var/lib/sitegen/certs',
+  /** The ACME account, and what is known of each site's next try. */
+  acmeDir: '/var/lib/sitegen/acme',
+  /** What visitors did, one file a month. */
+  statsDir: '/var/lib/sitegen/stats',
+  /** What the router reads; generated, and written again by apply. */
+  routerDir: '/var/lib/sitegen/router',
+  /** Sockets of systemd's that the router connects to. */
+  staticSocket: '/run/sitegen/static.sock',
+  adoptSocket: '/run/sitegen/adopt.sock',
+  stateSocket: '/run/sitegen/state.sock',
+  metricsSocket: '/run/sitegen/metrics.sock',
+  /** Exists only while a tls-alpn-01 challenge is answered. */
+  alpnSocket: '/run/sitegen-router/alpn.sock',
   runDir: '/run/sitegen',
   codeDir: '/usr/lib/sitegen',
   networkRules: '/var/lib/sitegen/network.nft',
@@ -23,6 +38,30 @@ export const paths = {
   dockerSocket: '/run/docker.sock',
   cgroupRoot: '/sys/fs/cgroup',
 } as const;
+
+/** The router's own files and sockets; the runtime directory is made by its unit. */
+export const router = {
+  socketUnit: 'sitegen-router.socket',
+  unit: 'sitegen-router.service',
+  user: 'sitegen-router',
+  config: `${paths.routerDir}/haproxy.cfg`,
+  users: `${paths.routerDir}/users.cfg`,
+  /** Settings that only a reload puts in force are compared by this. */
+  mapsDir: `${paths.routerDir}/maps`,
+  certList: `${paths.routerDir}/certs.list`,
+  certsDir: `${paths.routerDir}/certs`,
+  /** Serves whoever has no certificate of their own yet. */
+  selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
+  upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
+  adminSocket: '/run/sitegen-router/admin.sock',
+  tlsSocket: '/run/sitegen-router/tls.sock',
+  exporterSocket: '/run/sitegen-router/exporter.sock',
+} as const;
+
+/** A map file of the router. */
+export function mapFile(name: string): string {
+  return `${router.mapsDir}/${name}.map`;
+}
 
 /** Names that all sites share. */
 export const shared = {
@@ -55,6 +94,13 @@ export interface SiteNames {
   /** How many kills for memory the slice had counted when a container's end was last looked at. */
   oomFile: string;
   settingsFile: string;
+  /** The site's certificate and key, and the same in one file for the router. */
+  certDir: string;
+  routerCert: string;
+  /** Gets or renews the certificate; watches for one dropped in by hand; pulls a static site. */
+  certifyUnit: string;
+  watchUnit: string;
+  pullUnit: string;
   siteDir: string;
   dataDir: string;
   cgroup: string;
@@ -88,6 +134,11 @@ export function parseDomain(input: string): string {
   return ascii;
 }
 
+/** The same for another name of a site, which may also be `*.example.com`: all names of that form. */
+export function parseAlias(input: string): string {
+  return input.startsWith('*.') ? `*.${parseDomain(input.slice(2))}` : parseDomain(input);
+}
+
 /**
  * All names of a site. Pure: the same domain always gives the same names.
  * @param domain as `parseDomain` returns it
@@ -113,6 +164,11 @@ export function siteNames(domain: string): SiteNames {
     lockFile: `${paths.runDir}/sites/${id}.lock`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
     settingsFile: `${paths.sitesDir}/${id}.yaml`,
+    certDir: `${paths.certsDir}/${id}`,
+    routerCert: `${router.certsDir}/${id}.pem`,
+    certifyUnit: `sitegen-certify@${id}.service`,
+    watchUnit: `sitegen-certs@${id}.path`,
+    pullUnit: `sitegen-pull@${id}.service`,
     siteDir,
     dataDir: `${siteDir}/data`,
     cgroup,
@@ -152,7 +208,7 @@ export function isSiteUnit(fileName: string): boolean {
 
 function siteId(domain: string): string {
   const longest = Math.max(
-    alarmUnit(`site-${domain}.service`).length,
+    alarmUnit(`sitegen-certify@${domain}.service`).length,
     `site-${escapeHyphens(domain)}-app.slice`.length,
   );
   if (longest <= unitNameMax) return domain;

@@ -1,38 +1,15 @@
 import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
-import { isPercent, isSize, parseSpan } from './quantities.ts';
-import { parseDomain } from './names.ts';
-import { reasonOf } from './errors.ts';
+import { isPercent } from './quantities.ts';
+import { acmeFields, entryFields, kinds, routerFields } from './schema-entry.ts';
+import { alias, domain, port, size, span, text } from './schema-values.ts';
 
 /**
  * The one schema of all files that people write: types, validation and (through `describe`)
  * the text of the reference come from here. Limits carry systemd's names in camel case.
  */
 
-const dayMs = 86_400_000;
-
-const noControl = (text: string) => !/[\u0000-\u001f\u007f]/.test(text);
-
-const text = () => z.string().refine(noControl, 'must be one line without control characters');
-
-const size = () => z.union([z.string(), z.number().int().positive()]).transform(String)
-  .refine(isSize, 'is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity');
-
-const span = () => z.union([z.string(), z.number().positive()]).transform(String)
-  .refine((value) => parseSpan(value) !== undefined, { error: 'is not a time span: write for example 30s, 1min 30s or 500ms', abort: true })
-  // Timers count milliseconds in 31 bits.
-  .refine((value) => (parseSpan(value) ?? 0) >= 1 && (parseSpan(value) ?? 0) <= dayMs, 'is out of range: write 1ms to 1day');
-
 const weight = () => z.int().min(1).max(10_000);
-
-const domain = () => z.string().transform((value, context) => {
-  try {
-    return parseDomain(value);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: reasonOf(error) });
-    return z.NEVER;
-  }
-});
 
 const limits = z.strictObject({
   memoryMax: size().describe('memory that container and splice together may use; above it the container is killed'),
@@ -69,7 +46,6 @@ const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()], 'is
 
 const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
 const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: use small letters, digits and hyphens');
-const port = () => z.int().min(1).max(65_535);
 
 const workloadFields = {
   image: image().describe('Docker image, present or pulled').optional(),
@@ -84,12 +60,26 @@ const workloadFields = {
 /** `/etc/sitegen/sites/<domain>.yaml`. */
 export const siteSchema = z.strictObject({
   domain: domain().describe('the site\'s main name; the file is called after it'),
-  aliases: z.array(domain()).describe('other names of the site').optional(),
+  aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  ...entryFields,
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
-}).refine((value) => value.app === undefined || value.image === undefined, { message: 'has both app and image: keep one', path: ['image'] });
+}).superRefine((value, context) => {
+  const [first, second] = kinds.filter((kind) => value[kind] !== undefined);
+  if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
+  if (first === undefined || first === 'app' || first === 'image') return;
+  // A slip, as nothing of it would be used.
+  for (const key of ['port', 'env', 'volumes', 'limits', 'ready', 'stop'] as const) {
+    if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
+  }
+  if (first === 'passthrough') {
+    for (const key of ['paths', 'auth', 'allow', 'headers', 'maxBody', 'timeouts', 'maintenance', 'hsts', 'certificate', 'http', 'probes'] as const) {
+      if (value[key] !== undefined) context.addIssue({ code: 'custom', message: 'needs requests to be read, and passthrough leaves them encrypted: take it out', path: [key] });
+    }
+  }
+});
 
 /** `templates/apps/<name>/app.yaml`. */
 export const appSchema = z.strictObject({
@@ -119,6 +109,8 @@ export const defaultsSchema = z.strictObject({
     ready: z.strictObject({ timeout: span().describe('see ready.timeout of a site') }).partial().describe('see ready of a site'),
     stop: stop.describe('see stop of a site'),
   }).partial().describe('what a site has that says nothing else').optional(),
+  router: routerFields.describe('what listens on ports 80 and 443').optional(),
+  acme: acmeFields.describe('where certificates come from').optional(),
   alerts: z.strictObject({
     command: z.array(text()).min(1).describe('program and arguments; the alarm\'s text comes on standard input'),
     webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),

@@ -1,0 +1,118 @@
+import net from 'node:net';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { router } from '../pure/names.ts';
+
+/**
+ * The running router, over HAProxy's runtime API. What is changed here lives in its memory alone,
+ * so the files have to be written too. Every method throws `SitegenError`; nothing is undone.
+ * Sources: HAProxy's management guide, "Unix Socket commands".
+ */
+export interface Router {
+  /** Runs commands in order over one connection each; throws at the first that is refused. */
+  command(...commands: readonly string[]): Promise<string[]>;
+  /** The entries of a map, by key. */
+  map(file: string): Promise<Map<string, string>>;
+  /** Sets an entry, be it there or not. The value may have spaces, and no line breaks. */
+  setEntry(file: string, key: string, value: string): Promise<void>;
+  /** Takes an entry out; one that is not there is no error. */
+  deleteEntry(file: string, key: string): Promise<void>;
+  /** Puts a certificate in force: the whole PEM with chain and key, at the name of its file. New connections get it. */
+  setCertificate(file: string, pem: string): Promise<void>;
+  /** Forgets a certificate that no list names any more; one that is not there is no error. */
+  deleteCertificate(file: string): Promise<void>;
+  /** SHA-1 fingerprint of a certificate as the router has it, in upper-case hex; undefined when it has none. */
+  fingerprint(file: string): Promise<string | undefined>;
+  /** Lines of the certificate list, as `file name…`. */
+  certList(): Promise<string[]>;
+  /** Lets a certificate serve these names; it has to be set before. */
+  addToList(file: string, names: readonly string[]): Promise<void>;
+  deleteFromList(file: string): Promise<void>;
+}
+
+/** Errors of the API are answers like any other; these are not. */
+const fine = /^(|\d+\s*|Transaction (created|updated) for certificate .*!|New empty certificate store .*!|Committing .*\n(.*\n)*Success!|Inserting certificate .*Success!|Entry .* deleted in crtlist .*|Certificate .* deleted!)$/s;
+
+/** True when the router runs and can be talked to. */
+export async function routerRuns(): Promise<boolean> {
+  try {
+    await ask('show version');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The router, reached anew for each command, so nothing has to be closed. */
+export function connectRouter(): Router {
+  const change = async (...commands: readonly string[]): Promise<string[]> => {
+    const answers: string[] = [];
+    for (const command of commands) {
+      const answer = await ask(command);
+      if (!fine.test(answer.trim())) throw new SitegenError(`the router refuses "${firstWords(command)}": ${reasonOf(answer.trim())}`);
+      answers.push(answer);
+    }
+    return answers;
+  };
+  const there = async (command: string, absent: RegExp): Promise<void> => {
+    const answer = (await ask(command)).trim();
+    if (!fine.test(answer) && !absent.test(answer)) throw new SitegenError(`the router refuses "${firstWords(command)}": ${reasonOf(answer)}`);
+  };
+  const map = async (file: string): Promise<Map<string, string>> => {
+    // A line is an internal number, the key, and the value.
+    const lines = (await ask(`show map ${file}`)).split('\n').filter((line) => line.startsWith('0x'));
+    return new Map(lines.map((line) => {
+      const [, key = '', ...value] = line.split(' ');
+      return [key, value.join(' ')];
+    }));
+  };
+  return {
+    command: change,
+    map,
+    async setEntry(file, key, value) {
+      // "add" would make a second entry beside one that is there.
+      const present = /found=yes/.test(await ask(`get map ${file} ${key}`)) && (await map(file)).has(key);
+      if (present) await change(`del map ${file} ${key}`);
+      await change(`add map ${file} <<\n${key} ${value}\n`);
+    },
+    deleteEntry: (file, key) => there(`del map ${file} ${key}`, /not found/i),
+    async setCertificate(file, pem) {
+      const known = (await ask(`show ssl cert ${file}`)).includes('Filename:');
+      await change(...(known ? [] : [`new ssl cert ${file}`]));
+      // A transaction that somebody else left open would be carried out with ours.
+      if (known) await ask(`abort ssl cert ${file}`);
+      await change(`set ssl cert ${file} <<\n${pem.trim().replaceAll(/\n\n+/g, '\n')}\n`, `commit ssl cert ${file}`);
+    },
+    deleteCertificate: (file) => there(`del ssl cert ${file}`, /doesn't exist|not found/i),
+    async fingerprint(file) {
+      return /SHA1 FingerPrint: ([0-9A-F]+)/i.exec(await ask(`show ssl cert ${file}`))?.[1]?.toUpperCase();
+    },
+    async certList() {
+      const lines = (await ask(`show ssl crt-list ${router.certList}`)).split('\n');
+      return lines.filter((line) => line.startsWith('/')).map((line) => line.replace(/ \[[^\]]*\]/, '').trim());
+    },
+    async addToList(file, names) {
+      await change(`add ssl crt-list ${router.certList} <<\n${[file, ...names].join(' ')}\n`);
+    },
+    deleteFromList: (file) => there(`del ssl crt-list ${router.certList} ${file}`, /doesn't exist|not found|can't delete/i),
+  };
+}
+
+function firstWords(command: string): string {
+  return command.split(/ <<|\n/, 1)[0] ?? command;
+}
+
+/** One command, one connection: HAProxy closes after its answer. A payload ends with an empty line. */
+function ask(command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(router.adminSocket);
+    let answer = '';
+    socket.setEncoding('utf8').setTimeout(30_000);
+    socket.on('data', (chunk: string) => { answer += chunk; });
+    socket.once('timeout', () => socket.destroy(new Error('no answer within 30 s')));
+    socket.once('error', (error) => {
+      reject(new SitegenError(`the router cannot be reached: ${reasonOf(error)}`, { hint: `look at: systemctl status ${router.unit}`, cause: error }));
+    });
+    socket.once('end', () => { resolve(answer); });
+    socket.write(`${command}\n`);
+  });
+}
