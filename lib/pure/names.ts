@@ -54,6 +54,8 @@ export const router = {
   selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
   upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
   adminSocket: '/run/sitegen-router/admin.sock',
+  /** The same for programs that only look: level operator, open to the group of the router's user. */
+  statsSocket: '/run/sitegen-router/stats.sock',
   tlsSocket: '/run/sitegen-router/tls.sock',
   exporterSocket: '/run/sitegen-router/exporter.sock',
 } as const;
@@ -61,6 +63,25 @@ export const router = {
 /** A map file of the router. */
 export function mapFile(name: string): string {
   return `${router.mapsDir}/${name}.map`;
+}
+
+/** The stick table that counts each site's traffic. */
+export const trafficTable = 'st_site';
+
+/** Where traffic is written down: `current` has the totals and what the router had counted last. */
+export const statsPaths = {
+  current: `${paths.statsDir}/current.json`,
+  lock: `${paths.runDir}/stats.lock`,
+} as const;
+
+/** The traffic of a month such as `2026-11`. */
+export function statsFile(month: string): string {
+  return `${paths.statsDir}/${month}.tsv`;
+}
+
+/** The month of a file in `paths.statsDir`, or undefined when it is another file. */
+export function monthOfFile(name: string): string | undefined {
+  return /^(\d{4}-\d{2})\.tsv$/.exec(name)?.[1];
 }
 
 /** Names that all sites share. */
