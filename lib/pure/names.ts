@@ -124,6 +124,11 @@ export interface SiteNames {
   pullUnit: string;
   siteDir: string;
   dataDir: string;
+  /** What is pulled for a static site: out of reach of containers, as a repository can name programs
+   * to run, and out of the data, as it can be fetched again. */
+  checkoutDir: string;
+  /** flock(2): held while it is pulled. */
+  pullLock: string;
   cgroup: string;
   appCgroup: string;
 }
@@ -192,6 +197,8 @@ export function siteNames(domain: string): SiteNames {
     pullUnit: `sitegen-pull@${id}.service`,
     siteDir,
     dataDir: `${siteDir}/data`,
+    checkoutDir: `${paths.stateDir}/checkouts/${id}`,
+    pullLock: `${paths.runDir}/sites/${id}.pull`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
   };
