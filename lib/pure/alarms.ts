@@ -8,6 +8,8 @@ export interface AlarmRecord {
   /** Failures since it worked. */
   count: number;
   reason: string;
+  /** When its program said itself that it works again. */
+  worked?: string | undefined;
 }
 
 const hourMs = 3_600_000;
@@ -19,8 +21,29 @@ export function shouldSend(last: AlarmRecord | undefined, now: Date): boolean {
   return !(sinceMs >= 0 && sinceMs < hourMs);
 }
 
-/** Whether an alarm stands: until its unit has become active after the last failure, or is gone. */
-export function stillOpen(record: AlarmRecord, unit: { loadState: string; activeState: string; activeEnteredMs: number }): boolean {
+/** What systemd says of a unit; times in ms since 1970, 0 for never. */
+export interface UnitFacts {
+  loadState: string;
+  activeState: string;
+  activeEnteredMs: number;
+  inactiveEnteredMs: number;
+  /** Of services alone: Type=, Result and the main process's exit status. */
+  type?: string | undefined;
+  result?: string | undefined;
+  exitStatus?: number | undefined;
+}
+
+/**
+ * Whether an alarm stands: until its unit has worked after the last failure, or is gone. A oneshot
+ * unit never gets active: it has worked when it ended well, with 0, as another status that counts
+ * as success means that the fault goes on.
+ */
+export function stillOpen(record: AlarmRecord, unit: UnitFacts): boolean {
   if (unit.loadState === 'not-found') return false;
-  return unit.activeState === 'failed' || unit.activeEnteredMs <= Date.parse(record.last);
+  const last = Date.parse(record.last);
+  // systemd forgets a oneshot unit that nobody refers to as soon as it ends.
+  if (record.worked !== undefined && Date.parse(record.worked) > last) return false;
+  if (unit.activeState === 'failed') return true;
+  if (unit.activeEnteredMs > last) return false;
+  return !(unit.type === 'oneshot' && unit.activeState === 'inactive' && unit.result === 'success' && unit.exitStatus === 0 && unit.inactiveEnteredMs > last);
 }

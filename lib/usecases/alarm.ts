@@ -47,6 +47,15 @@ export async function raise(systemd: Systemd, unit: string, failure: Failure, no
 }
 
 /**
+ * Closes the alarm of a oneshot unit, if there is one: called by its program when all is well.
+ * Kept, as it still counts for how often alerts are sent.
+ */
+export async function worked(unit: string, now: Date): Promise<void> {
+  const record = await readRecord(unit);
+  if (record && record.worked === undefined) await writeAtomic({ path: recordFile(unit), content: `${JSON.stringify({ ...record, worked: now.toISOString() }, undefined, 2)}\n`, mode: 0o600 });
+}
+
+/**
  * The alarms whose unit has not worked since. Closed ones are forgotten when they no longer
  * matter for how often alerts are sent.
  */
@@ -88,10 +97,15 @@ async function failedAt(systemd: Systemd, unit: string, now: Date): Promise<stri
 
 async function isOpen(systemd: Systemd, record: AlarmRecord, activeState?: string): Promise<boolean> {
   const unit = await systemd.properties(record.unit, 'Unit');
+  const service = record.unit.endsWith('.service') && unit['LoadState'] === 'loaded' ? await systemd.properties(record.unit, 'Service') : {};
   return stillOpen(record, {
     loadState: String(unit['LoadState']),
     activeState: activeState ?? String(unit['ActiveState']),
     activeEnteredMs: Number(unit['ActiveEnterTimestamp'] ?? 0) / 1000,
+    inactiveEnteredMs: Number(unit['InactiveEnterTimestamp'] ?? 0) / 1000,
+    type: service['Type'] as string | undefined,
+    result: service['Result'] as string | undefined,
+    exitStatus: service['ExecMainStatus'] as number | undefined,
   });
 }
 

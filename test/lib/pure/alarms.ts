@@ -25,7 +25,7 @@ test('neither a clock that was set back nor a damaged record silences a unit', (
   t.true(shouldSend(record({ sent: 'yesterday' }), noon));
 });
 
-const unit = (fields: Partial<Parameters<typeof stillOpen>[1]>) => ({ loadState: 'loaded', activeState: 'inactive', activeEnteredMs: 0, ...fields });
+const unit = (fields: Partial<Parameters<typeof stillOpen>[1]>) => ({ loadState: 'loaded', activeState: 'inactive', activeEnteredMs: 0, inactiveEnteredMs: 0, ...fields });
 
 test('an alarm stands until its unit has worked after the last failure', (t) => {
   t.true(stillOpen(record(), unit({})), 'never active');
@@ -37,4 +37,21 @@ test('an alarm stands until its unit has worked after the last failure', (t) => 
 test('an alarm stands while its unit is failed, and ends with its unit', (t) => {
   t.true(stillOpen(record(), unit({ activeState: 'failed', activeEnteredMs: noon.getTime() + 1 })));
   t.false(stillOpen(record(), unit({ loadState: 'not-found', activeState: 'failed' })));
+});
+
+const oneshot = (fields: Partial<Parameters<typeof stillOpen>[1]>) => unit({ type: 'oneshot', result: 'success', exitStatus: 0, inactiveEnteredMs: noon.getTime() + 1, ...fields });
+
+test('the alarm of a oneshot unit ends when it has ended well', (t) => {
+  t.false(stillOpen(record(), oneshot({})));
+  t.true(stillOpen(record(), oneshot({ inactiveEnteredMs: noon.getTime() - 1 })), 'before the failure');
+  t.true(stillOpen(record(), oneshot({ inactiveEnteredMs: 0 })), 'not run since the start of the machine');
+  t.true(stillOpen(record(), oneshot({ result: 'exit-code', exitStatus: 1, activeState: 'failed' })));
+  t.true(stillOpen(record(), oneshot({ exitStatus: 75 })), 'the fault goes on, and has been told');
+  t.true(stillOpen(record(), oneshot({ activeState: 'activating' })));
+  t.true(stillOpen(record(), unit({ result: 'success', exitStatus: 0, inactiveEnteredMs: noon.getTime() + 1, type: 'notify' })), 'a service that was only stopped');
+});
+
+test('an alarm ends when the program says so, until it fails again', (t) => {
+  t.false(stillOpen(record({ worked: after(1).toISOString() }), unit({})));
+  t.true(stillOpen(record({ worked: after(-1).toISOString() }), unit({})));
 });
