@@ -9,6 +9,7 @@ import { disableCommand, enableCommand, restartCommand, startCommand, stopComman
 import { execCommand, shellCommand } from './exec.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
+import { pullCommand } from './pull.ts';
 import { removeCommand } from './remove.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
@@ -34,6 +35,7 @@ const parser = yargs(hideBin(process.argv))
   .command(logsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)
   .command(validateCommand)

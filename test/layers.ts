@@ -14,6 +14,7 @@ const owners: Record<string, string> = {
   'tar-stream': 'lib/effects/docker.ts',
   'dbus-next': 'lib/effects/systemd.ts',
   mustache: 'lib/pure/render.ts',
+  'simple-git': 'lib/effects/git.ts',
   'ipaddr.js': 'lib/pure/addresses.ts',
 };
 

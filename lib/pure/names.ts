@@ -15,6 +15,8 @@ export const paths = {
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
   stateDir: '/var/lib/sitegen',
+  /** One folder a site; the static server's configuration names it too. */
+  checkoutsDir: '/var/lib/sitegen/checkouts',
   alarmsDir: '/var/lib/sitegen/alarms',
   /** One folder a site: fullchain.pem and key.pem, root's alone. */
   certsDir: '/var/lib/sitegen/certs',
@@ -197,7 +199,7 @@ export function siteNames(domain: string): SiteNames {
     pullUnit: `sitegen-pull@${id}.service`,
     siteDir,
     dataDir: `${siteDir}/data`,
-    checkoutDir: `${paths.stateDir}/checkouts/${id}`,
+    checkoutDir: `${paths.checkoutsDir}/${id}`,
     pullLock: `${paths.runDir}/sites/${id}.pull`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
