@@ -2,10 +2,11 @@
 # Installs sitegen on Ubuntu 24.04+ or Debian 12+, from a clone or an unpacked release.
 # May be run again at any time: it upgrades in place and stops no site.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "$0")"
 
 code=/usr/lib/sitegen
-packages=(docker.io iproute2 nftables netcat-openbsd curl nodejs busybox-static util-linux)
+packages=(docker.io iproute2 nftables netcat-openbsd curl nodejs busybox-static util-linux haproxy nginx git openssl ca-certificates)
 
 say() { echo "install: $*" >&2; }
 fail() {
@@ -42,13 +43,16 @@ if $uninstall; then
   if grep -qs '^# Made by sitegen' /etc/systemd/system/site-*.socket; then
     fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
   fi
-  systemctl disable --now sitegen-network.service sitegen-shutdown.service 2>/dev/null || true
+  for unit in units/sitegen-*.{timer,path,socket,service}; do
+    [[ ! -f $unit || $unit == *@* ]] || systemctl disable --quiet --now "${unit##*/}" 2>/dev/null || true
+  done
   nft delete table inet sitegen 2>/dev/null || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
     /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
-  rm -f /etc/systemd/system/sitegen-{network,shutdown,alarm@}.service /etc/systemd/system/site.slice
+  for unit in units/*.{service,slice,socket,timer,path}; do rm -f "/etc/systemd/system/${unit##*/}"; done
+  rm -rf /etc/systemd/system/sitegen-*.d
   systemctl daemon-reload
   say 'sitegen is removed; /etc/sitegen and /var/lib/sitegen stay'
   exit 0
@@ -76,8 +80,19 @@ if ((${#missing[@]} > 0)); then
     read -r -p 'Install them now? [Y/n] ' answer
     [[ ${answer:-y} == [yY]* ]] || exit 1
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
-    fail 'apt-get could not install them' 'run apt-get update, then install.sh again'
+  # Debian starts servers as it installs them, and theirs would take port 80: ours are other units.
+  servers=()
+  for server in haproxy nginx; do
+    [[ " ${missing[*]} " != *" $server "* ]] || servers+=("$server.service")
+  done
+  ((${#servers[@]} == 0)) || systemctl mask --quiet "${servers[@]}"
+  installed=true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 || installed=false
+  if ((${#servers[@]} > 0)); then
+    systemctl unmask --quiet "${servers[@]}"
+    systemctl disable --quiet "${servers[@]}" 2>/dev/null || true
+  fi
+  $installed || fail 'apt-get could not install them' 'run apt-get update, then install.sh again'
 fi
 node_major=$(node -p 'process.versions.node.split(".")[0]')
 ((node_major >= 18)) || fail "Node $(node --version) is too old" 'Node 18.19 or later is needed'
@@ -91,6 +106,7 @@ if [[ ! -f dist/sitegen.mjs ]]; then
   npm run build >&2
 fi
 
+getent passwd sitegen-router >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group sitegen-router
 getent passwd sitegen >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group sitegen
 
 say "installing to $code"
@@ -109,10 +125,11 @@ exec /usr/bin/env node /usr/lib/sitegen/sitegen.mjs "$@"
 EOF
 chmod 755 /usr/bin/sitegen
 
-install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/sites
+install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps,certs}
+install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
-install -m 644 units/*.service units/*.slice /etc/systemd/system/
+install -m 644 units/*.{service,slice,socket,timer,path} /etc/systemd/system/
 for unit in docker nftables; do
   install -D -m 644 "units/$unit.service.d/50-sitegen.conf" "/etc/systemd/system/$unit.service.d/50-sitegen.conf"
 done
@@ -126,6 +143,10 @@ fi
 systemctl daemon-reload
 systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service
+# They wait for somebody who asks, and cost nothing until then.
+for unit in units/sitegen-*.{socket,timer,path}; do
+  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"
+done
 sitegen apply --quiet || say 'warning: not everything could be applied; mend what is named above, then run: sitegen apply'
 systemctl enable --quiet --now sitegen-shutdown.service
 say 'done; add a site: sitegen add example.com'

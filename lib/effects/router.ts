@@ -14,6 +14,8 @@ export interface Router {
   map(file: string): Promise<Map<string, string>>;
   /** Sets an entry, be it there or not. The value may have spaces, and no line breaks. */
   setEntry(file: string, key: string, value: string): Promise<void>;
+  /** Puts all entries of a map in force at once. */
+  replaceMap(file: string, entries: ReadonlyMap<string, string>): Promise<void>;
   /** Takes an entry out; one that is not there is no error. */
   deleteEntry(file: string, key: string): Promise<void>;
   /** Puts a certificate in force: the whole PEM with chain and key, at the name of its file. New connections get it. */
@@ -24,13 +26,17 @@ export interface Router {
   fingerprint(file: string): Promise<string | undefined>;
   /** Lines of the certificate list, as `file name…`. */
   certList(): Promise<string[]>;
-  /** Lets a certificate serve these names; it has to be set before. */
+  /** Lets a certificate serve these names and no others; it has to be set before. */
   addToList(file: string, names: readonly string[]): Promise<void>;
+  /** Lets it serve none; one that is not in the list is no error. */
   deleteFromList(file: string): Promise<void>;
 }
 
 /** Errors of the API are answers like any other; these are not. */
 const fine = /^(|\d+\s*|Transaction (created|updated) for certificate .*!|New empty certificate store .*!|Committing .*\n(.*\n)*Success!|Inserting certificate .*Success!|Entry .* deleted in crtlist .*|Certificate .* deleted!)$/s;
+
+/** Characters of a command's payload: it has to fit into one of HAProxy's buffers (16 KiB). */
+const payloadMax = 12_000;
 
 /** True when the router runs and can be talked to. */
 export async function routerRuns(): Promise<boolean> {
@@ -65,14 +71,36 @@ export function connectRouter(): Router {
       return [key, value.join(' ')];
     }));
   };
+  // As `file:line`: only that tells apart entries of the same certificate.
+  const listEntries = async (file: string): Promise<string[]> => {
+    const lines = (await ask(`show ssl crt-list -n ${router.certList}`)).split('\n');
+    return lines.map((line) => line.split(' ', 1)[0] ?? '').filter((entry) => entry.replace(/:\d+$/, '') === file && entry !== file);
+  };
   return {
     command: change,
     map,
     async setEntry(file, key, value) {
-      // "add" would make a second entry beside one that is there.
-      const present = /found=yes/.test(await ask(`get map ${file} ${key}`)) && (await map(file)).has(key);
-      if (present) await change(`del map ${file} ${key}`);
+      // "add" would make a second entry beside one that is there, and deleting it first a gap.
+      const answer = (await ask(`set map ${file} ${key} ${value.replaceAll(/[\\ ;]/g, String.raw`\$&`)}`)).trim();
+      if (fine.test(answer)) return;
+      if (!/not found/i.test(answer)) throw new SitegenError(`the router refuses "set map ${file} ${key}": ${reasonOf(answer)}`);
       await change(`add map ${file} <<\n${key} ${value}\n`);
+    },
+    async replaceMap(file, entries) {
+      const version = /(\d+)/.exec((await ask(`prepare map ${file}`)).replace(/^.*version:?/i, ''))?.[1];
+      if (version === undefined) throw new SitegenError(`the router refuses "prepare map ${file}"`);
+      let lines = '';
+      const flush = async () => {
+        if (lines !== '') await change(`add map @${version} ${file} <<\n${lines}`);
+        lines = '';
+      };
+      for (const [key, value] of entries) {
+        const line = `${key} ${value}\n`;
+        if (lines.length + line.length > payloadMax) await flush();
+        lines += line;
+      }
+      await flush();
+      await change(`commit map @${version} ${file}`);
     },
     deleteEntry: (file, key) => there(`del map ${file} ${key}`, /not found/i),
     async setCertificate(file, pem) {
@@ -91,9 +119,14 @@ export function connectRouter(): Router {
       return lines.filter((line) => line.startsWith('/')).map((line) => line.replace(/ \[[^\]]*\]/, '').trim());
     },
     async addToList(file, names) {
+      const before = await listEntries(file);
       await change(`add ssl crt-list ${router.certList} <<\n${[file, ...names].join(' ')}\n`);
+      // Only now, so that there is no moment without it.
+      for (const entry of before) await change(`del ssl crt-list ${router.certList} ${entry}`);
     },
-    deleteFromList: (file) => there(`del ssl crt-list ${router.certList} ${file}`, /doesn't exist|not found|can't delete/i),
+    async deleteFromList(file) {
+      for (const entry of await listEntries(file)) await change(`del ssl crt-list ${router.certList} ${entry}`);
+    },
   };
 }
 

@@ -19,6 +19,10 @@ export interface Systemd {
   /** Stops a unit and waits until it is inactive; one that is not loaded counts as stopped. */
   stop(unit: string): Promise<void>;
   restart(unit: string): Promise<void>;
+  /** Starts a unit without waiting for it. */
+  enqueue(unit: string): Promise<void>;
+  /** A service's own reload. */
+  reloadUnit(unit: string): Promise<void>;
   /** `daemon-reload`: slow with many units, and every wake waits for it. */
   reload(): Promise<void>;
   /** Takes the failed state off a unit; one that is not loaded is left alone. */
@@ -102,6 +106,10 @@ export async function connectSystemd(): Promise<Systemd> {
     start: (unit) => job('StartUnit', unit),
     stop: (unit) => job('StopUnit', unit),
     restart: (unit) => job('RestartUnit', unit),
+    async enqueue(unit) {
+      await simple(`start ${unit}`, 'StartUnit', 'ss', [unit, 'replace']);
+    },
+    reloadUnit: (unit) => job('ReloadUnit', unit),
     async reload() {
       await simple('reload systemd', 'Reload', '', []);
     },
@@ -128,7 +136,7 @@ export async function connectSystemd(): Promise<Systemd> {
   };
 }
 
-const verbs: Record<string, [present: string, past: string]> = { StartUnit: ['start', 'started'], StopUnit: ['stop', 'stopped'], RestartUnit: ['restart', 'restarted'] };
+const verbs: Record<string, [present: string, past: string]> = { StartUnit: ['start', 'started'], StopUnit: ['stop', 'stopped'], RestartUnit: ['restart', 'restarted'], ReloadUnit: ['reload', 'reloaded'] };
 
 function isError(error: unknown, name: string): boolean {
   return error instanceof dbus.DBusError && error.type.endsWith(name);

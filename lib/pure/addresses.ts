@@ -74,6 +74,11 @@ export function isAddress(text: string): 0 | 4 | 6 {
   return text.includes(':') && ipaddr.IPv6.isValid(text) && !text.includes('%') ? 6 : 0;
 }
 
+/** True for an address that the whole internet can reach. */
+export function isPublic(address: string): boolean {
+  return isAddress(address) !== 0 && ipaddr.process(address).range() === 'unicast';
+}
+
 /** An address or a range of either family as `network/bits`, without host bits; undefined when it is none. */
 export function networkRange(text: string): string | undefined {
   const [address = '', bits, ...rest] = text.split('/');
@@ -83,6 +88,21 @@ export function networkRange(text: string): string | undefined {
   const cidr = `${address}/${bits ?? most}`;
   const network = family === 4 ? ipaddr.IPv4.networkAddressFromCIDR(cidr) : ipaddr.IPv6.networkAddressFromCIDR(cidr);
   return `${network.toString()}/${Number(bits ?? most)}`;
+}
+
+/**
+ * A range of either family as its networks of a greater length.
+ * @param bits length of each, not less than the range's own
+ */
+export function subnets(range: string, bits: number): string[] {
+  const [address, length] = ipaddr.parseCIDR(range);
+  const bytes = address.toByteArray();
+  const start = BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
+  const stride = 1n << BigInt(bytes.length * 8 - bits);
+  return Array.from({ length: 2 ** (bits - length) }, (_, index) => {
+    const hex = (start + BigInt(index) * stride).toString(16).padStart(bytes.length * 2, '0');
+    return ipaddr.fromByteArray([...Buffer.from(hex, 'hex')]).toString();
+  });
 }
 
 /** Why a text cannot be one of the ranges, or undefined when it can. */

@@ -16,8 +16,7 @@ export function parseSite(text: string, file: string): SiteFile {
     const misnamed = file.split('/').at(-1) !== expected;
     return [
       ...(misnamed ? [{ path: ['domain'], message: `"${site.domain}" belongs into ${expected}: rename the file or correct the domain` }] : []),
-      ...(site.aliases ?? []).flatMap((alias, index, all) => (alias === site.domain || all.indexOf(alias) < index
-        ? [{ path: ['aliases', index], message: `"${alias}" is a name of the site already` }] : [])),
+      ...twice(site),
       ...volumeFaults(site.volumes ?? []),
     ];
   });
@@ -155,6 +154,16 @@ function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCou
     if (range) return lines.linePos(range[0]).line;
   }
   return 1;
+}
+
+/** Names that stand twice in a site's settings. */
+function twice(site: SiteFile): Fault[] {
+  const seen = new Set([site.domain]);
+  return (['aliases', 'redirects'] as const).flatMap((key) => (site[key] ?? []).flatMap((name, index) => {
+    const known = seen.has(name);
+    seen.add(name);
+    return known ? [{ path: [key, index], message: `"${name}" is a name of the site already` }] : [];
+  }));
 }
 
 /** A container could replace a directory inside one volume by a link and have it mounted as another. */

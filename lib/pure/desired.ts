@@ -3,11 +3,11 @@ import { shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import type { Limits, Site } from './site.ts';
+import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
@@ -21,7 +21,10 @@ export interface Desired {
   address: SiteAddress;
   enabled: boolean;
   files: readonly RenderedFile[];
-  container: ContainerSpec;
+  /** Missing for a site without a container. */
+  container: ContainerSpec | undefined;
+  /** False when the router answers without anything of systemd's. */
+  hasSocket: boolean;
   /** Directories that must exist before the container can start. */
   dataDirs: readonly string[];
 }
@@ -58,9 +61,30 @@ const marginMs = 30_000;
 export function desired(site: Site, address: SiteAddress, image: string, templates: Templates): Desired {
   const names = siteNames(site.domain);
   const { workload } = site;
-  const view: View = {
+  const view = {
     ...stringsOf(names),
     siteAddress: address.site,
+    upstream: site.unixUpstream ?? '',
+    codeDir: paths.codeDir,
+    ...(workload ? workloadView(workload, address) : { limits: [] }),
+  };
+  const unit = (name: string, template: keyof Templates): RenderedFile =>
+    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
+  const container = workload && containerSpec(site.domain, workload, names, address, image);
+  const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
+  return {
+    names,
+    address,
+    enabled: site.enabled,
+    hasSocket: hasAddress(site),
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1)] : units,
+    container,
+    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
+  };
+}
+
+function workloadView(workload: Workload, address: SiteAddress): View {
+  return {
     containerAddress: address.container,
     port: workload.port,
     readyPath: workload.ready.path ?? '',
@@ -68,24 +92,14 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     stopMs: Math.round(workload.stopTimeoutMs),
     startLimit: seconds(workload.ready.timeoutMs + marginMs),
     stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs),
-    codeDir: paths.codeDir,
     limits: limitLines(workload.limits),
   };
-  const unit = (name: string, template: keyof Templates): RenderedFile =>
-    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
-  return {
-    names,
-    address,
-    enabled: site.enabled,
-    files: [
-      unit(names.slice, 'slice'),
-      unit(names.appSlice, 'app-slice'),
-      unit(names.service, 'service'),
-      unit(names.socket, 'socket'),
-    ],
-    container: containerSpec(site, names, address, image),
-    dataDirs: [names.dataDir, ...workload.mounts.map((mount) => sourceOf(names, mount.directory))],
-  };
+}
+
+/** Directories that are served and lie in the site's data; the admin's own elsewhere are left alone. */
+function staticDirs(site: Site, names: SiteNames): string[] {
+  const roots = [...site.entry.targets.values()].flatMap((target) => (target.kind === 'static' ? [target.root] : []));
+  return roots.filter((root) => root.startsWith(`${names.dataDir}/`));
 }
 
 /** The label by which apply sees whether a container is still the one that it would create. */
@@ -93,15 +107,14 @@ export function specHash(spec: ContainerSpec): string {
   return createHash('sha256').update(JSON.stringify({ ...spec, Labels: { ...spec.Labels, [shared.labels.spec]: '' } })).digest('hex').slice(0, 16);
 }
 
-function containerSpec(site: Site, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
-  const { workload } = site;
+function containerSpec(domain: string, workload: Workload, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
   const spec: ContainerSpec = {
     Image: image,
     // Linux allows 64 characters (gethostname(2)).
-    Hostname: site.domain.length <= 64 ? site.domain : (site.domain.split('.', 1)[0] ?? 'site'),
+    Hostname: domain.length <= 64 ? domain : (domain.split('.', 1)[0] ?? 'site'),
     Env: Object.entries(workload.env).map(([name, value]) => `${name}=${value}`),
     Labels: {
-      [shared.labels.domain]: site.domain,
+      [shared.labels.domain]: domain,
       [shared.labels.spec]: '',
       // journald attributes what root logs with this field to the unit (systemd.journal-fields(7)).
       OBJECT_SYSTEMD_UNIT: names.service,

@@ -38,10 +38,12 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   const { names } = want;
   const changed = want.files.filter((file) => actual.files.get(file.path) !== file.content);
   const container = actual.containers.get(names.container);
-  const specChanged = container !== undefined && container.specHash !== want.container.Labels[shared.labels.spec];
+  const specChanged = container !== undefined && container.specHash !== want.container?.Labels[shared.labels.spec];
+  // Left from a kind that the site no longer is.
+  const stale = names.units.filter((unit) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? ''));
   const socketChanged = changed.some((file) => unitOf(file.path) === names.socket && socketSection(file.content) !== socketSection(actual.files.get(file.path)));
   const listening = isUp(actual.units.get(names.socket));
-  const stopsSocket = listening && (!want.enabled || socketChanged);
+  const stopsSocket = listening && (!want.enabled || socketChanged || stale.includes(names.socket));
   const sliceChanged = changed.some((file) => unitOf(file.path) === names.slice);
 
   const steps: Step[] = want.dataDirs.filter((path) => !actual.directories.has(path)).map((path) => ({ do: 'make directory', path }));
@@ -49,12 +51,15 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   if (changed.some((file) => actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
   if (stopsSocket) steps.push({ do: 'stop', unit: names.socket });
-  if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged)) steps.push({ do: 'stop', unit: names.service });
+  if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged || stale.length > 0)) steps.push({ do: 'stop', unit: names.service });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
-  if (container === undefined || specChanged) steps.push({ do: 'create container', name: names.container });
-  if (want.enabled && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
-  if (!want.enabled && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
-  if (want.enabled && (!listening || stopsSocket)) steps.push({ do: 'start', unit: names.socket });
+  if (want.container && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
+  const listens = want.enabled && want.hasSocket;
+  if (listens && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
+  if (!listens && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
+  for (const unit of stale.filter((each) => each.endsWith('.slice') && isUp(actual.units.get(each)))) steps.push({ do: 'stop', unit });
+  steps.push(...stale.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })));
+  if (listens && (!listening || stopsSocket)) steps.push({ do: 'start', unit: names.socket });
   return steps;
 }
 

@@ -14,6 +14,7 @@ export const paths = {
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
+  enabledServicesDir: '/etc/systemd/system/multi-user.target.wants',
   stateDir: '/var/lib/sitegen',
   /** One folder a site; the static server's configuration names it too. */
   checkoutsDir: '/var/lib/sitegen/checkouts',
@@ -22,6 +23,9 @@ export const paths = {
   certsDir: '/var/lib/sitegen/certs',
   /** The ACME account, and what is known of each site's next try. */
   acmeDir: '/var/lib/sitegen/acme',
+  /** flock(2): held while the router's certificates change; and while the challenge's socket is used. */
+  certsLock: '/run/sitegen/certs.lock',
+  alpnLock: '/run/sitegen/alpn.lock',
   /** What visitors did, one file a month. */
   statsDir: '/var/lib/sitegen/stats',
   /** What the router reads; generated, and written again by apply. */
@@ -55,6 +59,7 @@ export const router = {
   /** Serves whoever has no certificate of their own yet. */
   selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
   upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
+  probes: `${paths.routerDir}/probes.lst`,
   adminSocket: '/run/sitegen-router/admin.sock',
   /** The same for programs that only look: level operator, open to the group of the router's user. */
   statsSocket: '/run/sitegen-router/stats.sock',
@@ -86,6 +91,11 @@ export function monthOfFile(name: string): string | undefined {
   return /^(\d{4}-\d{2})\.tsv$/.exec(name)?.[1];
 }
 
+/** Key of the account at an ACME server. */
+export function accountKeyFile(directory: string): string {
+  return `${paths.acmeDir}/account/${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.key`;
+}
+
 /** Names that all sites share. */
 export const shared = {
   network: 'sitegen',
@@ -93,6 +103,7 @@ export const shared = {
   parentSlice: 'site.slice',
   networkUnit: 'sitegen-network.service',
   table: 'sitegen',
+  metricsSocketUnit: 'sitegen-metrics.socket',
   labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
 } as const;
 
@@ -120,6 +131,11 @@ export interface SiteNames {
   /** The site's certificate and key, and the same in one file for the router. */
   certDir: string;
   routerCert: string;
+  /** What is served of it: checked, chain and key in one file; and what is known of it. */
+  acceptedCert: string;
+  certState: string;
+  /** flock(2): held while somebody gets or checks the certificate. */
+  certLock: string;
   /** Gets or renews the certificate; watches for one dropped in by hand; pulls a static site. */
   certifyUnit: string;
   watchUnit: string;
@@ -194,6 +210,9 @@ export function siteNames(domain: string): SiteNames {
     settingsFile: `${paths.sitesDir}/${id}.yaml`,
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,
+    acceptedCert: `${paths.acmeDir}/${id}.pem`,
+    certState: `${paths.acmeDir}/${id}.json`,
+    certLock: `${paths.runDir}/certs/${id}.lock`,
     certifyUnit: `sitegen-certify@${id}.service`,
     watchUnit: `sitegen-certs@${id}.path`,
     pullUnit: `sitegen-pull@${id}.service`,

@@ -32,6 +32,13 @@ export function isSize(text: string): boolean {
   return bytes >= 1 && bytes < 2 ** 63;
 }
 
+/** Bytes of a size that is no percentage; `infinity` gives more than any file has. */
+export function parseSize(text: string): number | undefined {
+  if (text === 'infinity') return 2 ** 52;
+  const match = /^(\d+(?:\.\d+)?)([KMGTPE]?)$/.exec(text);
+  return match && isSize(text) ? Math.floor(Number(match[1]) * 1024 ** ['', 'K', 'M', 'G', 'T', 'P', 'E'].indexOf(match[2] ?? '')) : undefined;
+}
+
 /** True for `N%` with N from just above 0 to `max`; systemd reads two decimals. */
 export function isPercent(text: string, max = 1_000_000): boolean {
   const match = /^(\d+(?:\.\d{1,2})?)%$/.exec(text);

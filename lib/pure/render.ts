@@ -2,7 +2,8 @@ import Mustache from 'mustache';
 import { SitegenError } from './errors.ts';
 
 /** Values for a template: plain ones, or lists for sections. */
-export type View = Readonly<Record<string, string | number | readonly Readonly<Record<string, string>>[]>>;
+// eslint-disable-next-line @typescript-eslint/consistent-indexed-object-style -- a Record cannot contain itself
+export interface View { readonly [key: string]: string | number | readonly View[] }
 
 /**
  * Fills a mustache template in. Unlike mustache itself, a key that is missing is an error,
@@ -29,7 +30,7 @@ export function escapeUnit(value: string): string {
 
 /** For formats whose values are all checked already: anything else than names, numbers and addresses is refused. */
 export function refuseSpecial(value: string): string {
-  if (/^[A-Za-z0-9_./-]*$/.test(value)) return value;
+  if (/^[A-Za-z0-9_./:[\]-]*$/.test(value)) return value;
   throw new SitegenError(`${JSON.stringify(value)} cannot be written into a rule`);
 }
 

@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import { isHost, splitHostPort } from './schema-values.ts';
-import { alias, domain, hostPort, size, sourceRange, span, text } from './schema-values.ts';
+import { bytes, domain, hostPort, isHost, sourceRange, splitHostPort, span, text } from './schema-values.ts';
 
 /** What the router does for a site, and the router itself: parts of the one schema in schema.ts. */
 
@@ -81,7 +80,7 @@ const staticFiles = z.union([
     git: gitUrl().describe('repository that is checked out, and pulled every hour').optional(),
     branch: text().regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]*$/, 'is not the name of a branch').describe('the repository\'s own unless given').optional(),
     notFound: text().regex(/^\/[A-Za-z0-9._/-]+$/, 'is not a path: write for example /404.html').describe('page for what is missing; /404.html unless given').optional(),
-  }).refine((value) => value.git === undefined || value.directory === undefined || !value.directory.startsWith('/'), { message: 'is absolute: with git it is below the checkout', path: ['directory'] }),
+  }).refine((value) => value.git === undefined || !value.directory?.startsWith('/'), { message: 'is absolute: with git it is below the checkout', path: ['directory'] }),
 ], 'is neither a directory nor directory, git, branch and notFound');
 
 const passthrough = z.union([
@@ -95,9 +94,17 @@ const passthrough = z.union([
 
 const path = z.string().regex(/^(\/[A-Za-z0-9._~-]+){1,6}\/?$/, 'is not a path: write for example /api, with up to six parts of letters, digits and ._~-');
 
+/** Of a path: a unix socket has no address of its own to be told by. */
+const pathUpstream = () => upstream().refine((value) => value.protocol !== 'unix', 'is a unix socket, which only a site\'s own proxy can be: write http://host:port');
+
+const pathProxy = z.strictObject({
+  to: pathUpstream().describe('http://host:port or https://name'),
+  host: text().refine((value) => isHost(value.toLowerCase()), 'is not a name').describe('see proxy.host of a site').optional(),
+});
+
 const pathTarget = z.union([
-  upstream().transform((to) => ({ proxy: { to, host: undefined } })),
-  z.strictObject({ proxy: proxy.describe('see proxy of a site') }),
+  pathUpstream().transform((to) => ({ proxy: { to, host: undefined } })),
+  z.strictObject({ proxy: pathProxy.describe('see proxy of a site') }),
   z.strictObject({ static: directory().describe('see static of a site') }),
   z.strictObject({ redirect: redirect.describe('see redirect of a site') }),
 ], 'is not a target: write http://host:port, or one of proxy, static and redirect');
@@ -135,7 +142,7 @@ export const entryFields = {
     response: span().describe('how long an awake site may take to begin its answer; 60s unless given'),
     tunnel: span(30 * 86_400_000, '30days').describe('how long a websocket may be silent; 1h unless given'),
   }).partial().describe('how long the router waits').optional(),
-  maxBody: size().describe('size of a request at most; 1G unless given').optional(),
+  maxBody: bytes().describe('size of a request at most; 1G unless given').optional(),
   headers: z.record(headerName, text()).describe('response headers, set over the site\'s own').optional(),
   probes: z.boolean().describe('true: requests that router.probes names reach the site').optional(),
 };
@@ -157,13 +164,13 @@ export const routerFields = z.strictObject({
   enabled: z.boolean().describe('false: ports 80 and 443 belong to another program'),
   unknown: pair.describe('where names go that no site has'),
   hsts: hsts().describe('see hsts of a site; 180d unless given'),
-  maxConnections: z.int().min(50).max(200_000).describe('visitors\' connections at once; 4000 unless given'),
+  maxConnections: z.int().min(50).max(15_000).describe('visitors\' connections at once; 4000 unless given'),
   limits: z.strictObject({
     connections: z.int().min(1).describe('connections of one address at once; 200 unless given'),
     requests: z.int().min(1).describe('requests of one address in ten seconds; 1000 unless given'),
     logins: z.int().min(1).describe('wrong passwords and POSTs to wp-login.php or xmlrpc.php of one address in a minute; 20 unless given'),
   }).partial().describe('limits of one address: an IPv4 address, or an IPv6 network of 64 bits'),
-  maxBody: size().describe('see maxBody of a site'),
+  maxBody: bytes().describe('see maxBody of a site'),
   log: z.enum(['full', 'anonymous', 'off'], 'is not full, anonymous or off').describe('access log in the journal; anonymous cuts addresses to their network'),
   probes: z.array(text().regex(/^\/[!-~]+$/, 'is not a path: write for example /.env')).describe('paths that only bots ask for: answered with 404, no site is woken'),
   statePath: text().regex(/^\/[A-Za-z0-9._/-]+$/, 'is not a path').describe('path at which each site\'s state is told without waking it; /.well-known/sitegen/state unless given'),
@@ -181,5 +188,3 @@ export const acmeFields = z.strictObject({
   keyType: z.enum(['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'rsa-4096'], 'is not ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096').describe('key of new certificates; ecdsa-p256 unless given'),
   dns: z.array(text()).min(1).describe('program and arguments that set TXT records for dns-01; needed for wildcards'),
 }).partial();
-
-export { alias };

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { isAddress, networkRange } from './addresses.ts';
 import { reasonOf } from './errors.ts';
 import { parseAlias, parseDomain } from './names.ts';
-import { isSize, parseSpan } from './quantities.ts';
+import { isSize, parseSize, parseSpan } from './quantities.ts';
 
 /** The kinds of values that settings are made of; each says what is allowed. */
 
@@ -16,6 +16,10 @@ export const text = () => z.string().refine(noControl, 'must be one line without
 /** systemd's notation of a size. */
 export const size = () => z.union([z.string(), z.number().int().positive()]).transform(String)
   .refine(isSize, 'is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity');
+
+/** The same for a size that does not depend on the machine. */
+export const bytes = () => z.union([z.string(), z.number().int().positive()]).transform(String)
+  .refine((value) => parseSize(value) !== undefined, 'is not a size: write a number with K, M, G or T, or infinity');
 
 /** systemd's notation of a time span; timers count milliseconds in 31 bits. */
 export const span = (maxMs = dayMs, most = '1day') => z.union([z.string(), z.number().positive()]).transform(String)

@@ -1,7 +1,9 @@
 import { directoryOf } from './config.ts';
+import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
 import { parseSpan } from './quantities.ts';
+import { kinds } from './schema-entry.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
 
 /** A site with everything decided: presets and defaults are resolved away. */
@@ -11,7 +13,18 @@ export interface Site {
   enabled: boolean;
   /** Site address that was recorded because the domain's own was taken. */
   recordedAddress: string | undefined;
-  workload: Workload;
+  entry: Entry;
+  /** Names that only redirect to the site. */
+  redirects: readonly string[];
+  /** What runs for the site; undefined where the router needs nothing of ours to answer. */
+  workload: Workload | undefined;
+  /** An upstream's unix socket, which the site's address is spliced to. */
+  unixUpstream: string | undefined;
+}
+
+/** True when systemd holds an address for the site. */
+export function hasAddress(site: Site): boolean {
+  return site.workload !== undefined || site.unixUpstream !== undefined;
 }
 
 /** What runs for a site. */
@@ -56,9 +69,9 @@ export function rangesOf(defaults: DefaultsFile): Ranges {
   return { sites: sites ?? builtIn.ranges.sites, containers: containers ?? builtIn.ranges.containers };
 }
 
-/** Name of the app that a site uses, or undefined when it names an image. */
+/** Name of the app that a site uses, or undefined when it names something else. */
 export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefined {
-  return file.image === undefined ? (file.app ?? defaults.defaults?.app ?? builtIn.app) : undefined;
+  return kinds.every((kind) => kind === 'app' || file[kind] === undefined) ? (file.app ?? defaults.defaults?.app ?? builtIn.app) : undefined;
 }
 
 /**
@@ -66,23 +79,32 @@ export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefine
  * @param app definition of `appOf(file, defaults)`, with its name; undefined for a plain image
  */
 export function resolve(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Site {
+  const unixUpstream = file.proxy?.to.protocol === 'unix' ? file.proxy.to.host : undefined;
+  const workload = app !== undefined || file.image !== undefined ? workloadOf(file, app, defaults) : undefined;
+  return {
+    domain: file.domain,
+    aliases: file.aliases ?? [],
+    redirects: file.redirects ?? [],
+    enabled: file.enabled ?? true,
+    recordedAddress: file.address,
+    entry: resolveEntry(file, defaults, workload?.ready.timeoutMs ?? 0),
+    workload,
+    unixUpstream,
+  };
+}
+
+function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Workload {
   const preset = app?.file;
   const ready = { ...preset?.ready, ...file.ready };
   const path = file.ready?.tcp === true ? undefined : ready.path;
   return {
-    domain: file.domain,
-    aliases: file.aliases ?? [],
-    enabled: file.enabled ?? true,
-    recordedAddress: file.address,
-    workload: {
-      image: imageOf(file, app),
-      port: file.port ?? preset?.port ?? 80,
-      env: { ...preset?.env, ...file.env },
-      mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
-      limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
-      ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
-      stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
-    },
+    image: imageOf(file, app),
+    port: file.port ?? preset?.port ?? 80,
+    env: { ...preset?.env, ...file.env },
+    mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
+    limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
+    ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
+    stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
   };
 }
 

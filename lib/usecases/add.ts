@@ -1,3 +1,4 @@
+import type { Systemd } from '../effects/systemd.ts';
 import { exists, linkInto, makeBelow, mayWrite, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
@@ -12,7 +13,8 @@ import { rangesOf } from '../pure/site.ts';
 import { stringify } from 'yaml';
 import { createContainer, ensureImage, removeContainer } from './apply.ts';
 import { prepareMachine, type Deps } from './machine.ts';
-import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
+import { neighbours, publishedOf, syncRouter, type RouterChange } from './router.ts';
+import { loadDefaults, loadSettings, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
 /** What the admin asked for; everything but the domain has a default. */
 export interface AddRequest {
@@ -33,6 +35,7 @@ export interface AddPlan {
   settings: string;
   /** The image has to be built or pulled first. */
   imageMissing: boolean;
+  change: RouterChange;
 }
 
 /**
@@ -60,7 +63,7 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   if (await exists(names.settingsFile)) {
     throw new SitegenError(`${domain}: the site exists already`, { hint: `see: sitegen status ${domain}; its settings: ${names.settingsFile}` });
   }
-  const owner = await ownerOf([domain, ...aliases], domain);
+  const owner = await ownerOf([domain, ...aliases, ...loaded.site.redirects], domain);
   if (owner) throw new SitegenError(`${owner.domain} belongs to the site ${owner.owner}`, { hint: `take it out of aliases in ${siteNames(owner.owner).settingsFile}` });
   if (!await mayWrite(paths.sitesDir)) throw new SitegenError(`cannot write ${paths.sitesDir}: permission denied`, { hint: 'run it as root' });
 
@@ -71,14 +74,19 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   for (const file of want.files) {
     if (await exists(file.path)) throw new SitegenError(`${domain}: ${file.path} exists already`, { hint: 'if it is a left-over, sitegen apply removes it' });
   }
-  if (await deps.docker.find(names.container, domain)) {
+  if (want.container && await deps.docker.find(names.container, domain)) {
     throw new SitegenError(`${domain}: its container ${names.container} exists already`, { hint: 'it is a left-over: sitegen apply removes it' });
   }
   return {
     want,
     loaded,
     settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
-    imageMissing: !await deps.docker.hasImage(loaded.image),
+    imageMissing: want.container !== undefined && !await deps.docker.hasImage(loaded.image),
+    change: {
+      defaults,
+      published: await publishedOf([loaded], offsets, defaults, false),
+      domains: new Set([domain]),
+    },
   };
 }
 
@@ -107,7 +115,20 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
       async () => { if (!hadData) await remove(names.siteDir); },
     );
-    await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
+    if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
+    if (want.hasSocket) await addUnits();
+    await act(async () => {
+      for (const line of await syncRouter(deps.systemd, plan.change)) deps.report(line);
+    }, async () => { await withdraw(deps.systemd, names.domain); });
+  } catch (error) {
+    for (const back of undo.reverse()) {
+      await back().catch((undoing: unknown) => { deps.report(`while undoing: ${reasonOf(undoing)}`); });
+    }
+    throw error;
+  }
+  return plan;
+
+  async function addUnits(): Promise<void> {
     await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });
     // A removed site's units stay loaded, as they were, while sockets.target remembers that it wanted them.
     if ((await deps.systemd.list(unitPatterns(names))).length > 0) {
@@ -120,13 +141,7 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       // systemd remembers a failed unit, and with it those that it needs.
       for (const unit of names.units) await deps.systemd.resetFailed(unit);
     });
-  } catch (error) {
-    for (const back of undo.reverse()) {
-      await back().catch((undoing: unknown) => { deps.report(`while undoing: ${reasonOf(undoing)}`); });
-    }
-    throw error;
   }
-  return plan;
 }
 
 /** A web server that listens on all addresses is why a site's socket usually cannot. */
@@ -171,6 +186,7 @@ export async function planRemove(domainInput: string, purge: boolean): Promise<R
 export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   const units = await ownUnits(names.units);
+  await withdraw(deps.systemd, plan.domain);
   await stopAll(deps, units);
   if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
   await removeContainer(deps.docker, names);
@@ -183,6 +199,17 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   if (plan.purge) await remove(names.siteDir);
   const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
   if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
+}
+
+/** Takes a site out of the router; a site that had its name beside its own gets it back. */
+async function withdraw(systemd: Systemd, domain: string): Promise<void> {
+  const [, other] = neighbours(domain);
+  const defaults = await loadDefaults();
+  const loaded = other === undefined || !await exists(siteNames(other).settingsFile) ? [] : (await loadSettings([other])).sites;
+  const ranges = rangesOf(defaults);
+  const { offsets } = allot(loaded.map(({ site }) => site), ranges, await takenOffsets(ranges));
+  const published = await publishedOf(loaded, offsets, defaults, false, domain);
+  await syncRouter(systemd, { defaults, published, domains: new Set([domain, ...loaded.map(({ site }) => site.domain)]) });
 }
 
 /** Those of a site's units that no file of the admin's own has taken. */

@@ -10,6 +10,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
 import { rangesOf } from '../pure/site.ts';
+import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
 /** What is to be done for one site. */
@@ -34,7 +35,7 @@ export interface ApplyResult {
  * Compares settings and machine. Changes nothing.
  * @param domains only these; all sites, and left-overs of removed ones, when not given
  */
-export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ plans: Plan[]; faults: Fault[]; ranges: Ranges; actual: Actual }> {
+export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ plans: Plan[]; faults: Fault[]; ranges: Ranges; actual: Actual; change: RouterChange }> {
   const settings = await loadSettings(domains);
   const [templates, taken] = [await loadTemplates(), await takenOffsets(settings.ranges)];
   const { offsets, record, clashes } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
@@ -68,7 +69,14 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
       plans.push({ domain, steps: diffRemoved(domain, actual), want: undefined, loaded: undefined, newSettings: undefined });
     }
   }
-  return { plans, faults, ranges: settings.ranges, actual };
+  const fine = settings.sites.filter(({ site }) => !faults.some(({ domain }) => domain === site.domain));
+  const change: RouterChange = {
+    defaults: settings.defaults,
+    published: await publishedOf(fine, offsets, settings.defaults, domains === undefined),
+    // A site with a fault keeps what the router knows of it.
+    domains: domains === undefined && faults.length === 0 ? undefined : new Set([...fine.map(({ site }) => site.domain), ...plans.filter(({ want }) => !want).map(({ domain }) => domain)]),
+  };
+  return { plans, faults, ranges: settings.ranges, actual, change };
 }
 
 /**
@@ -79,7 +87,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
   result.done.push(...await prepareMachine(deps, rangesOf(await loadDefaults())));
-  const { plans, faults, actual } = await planApply(deps, domains);
+  const { plans, faults, actual, change } = await planApply(deps, domains);
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
@@ -94,7 +102,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
         await act(plan, plan.steps.filter((each) => kinds.includes(each.do)));
       } catch (error) {
         failed.add(plan.domain);
-        result.faults.push({ domain: plan.domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
+        result.faults.push({ domain: plan.domain, reason: faultOf(error) });
       }
     });
   };
@@ -128,13 +136,19 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     const wakes = actual.units.get(socket) === 'active' && steps.some((step) => step.do === 'create container');
     await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
   });
+  // Last, as a name that the router knows has to lead somewhere.
+  try {
+    result.done.push(...await syncRouter(deps.systemd, change));
+  } catch (error) {
+    result.faults.push({ domain: 'router', reason: faultOf(error) });
+  }
   result.changed = active.map((plan) => plan.domain).filter((domain) => !failed.has(domain));
   return result;
 }
 
 /** What apply would do, as text: a line a step, with the changed lines of units. */
 export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ lines: string[]; plans: Plan[]; faults: Fault[] }> {
-  const { plans, faults, ranges } = await planApply(deps, domains);
+  const { plans, faults, ranges, change } = await planApply(deps, domains);
   const lines: string[] = [];
   if (!await machineReady(ranges)) lines.push(`restart ${shared.networkUnit}: route and firewall rules are missing or differ`);
   for (const plan of plans) {
@@ -144,6 +158,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
       if (step.do === 'write' && step.before !== undefined) lines.push(...changedLines(step.before, step.file.content).map((line) => `    ${line}`));
     }
   }
+  lines.push(...await syncRouter(deps.systemd, change, true));
   return { lines, plans, faults };
 }
 
@@ -153,6 +168,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
  *   container may have made it, and Docker would follow it out of the site's data
  */
 export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
+  if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   const id = await docker.create(want.names.container, want.container);
   await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
@@ -239,6 +255,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
   }
+}
+
+function faultOf(error: unknown): string {
+  return error instanceof SitegenError ? error.message : reasonOf(error);
 }
 
 /** Domains, or their stand-ins, of units and containers of ours whose settings are gone. */

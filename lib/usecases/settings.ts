@@ -103,11 +103,11 @@ export async function loadApp(name: string): Promise<App> {
   return { name, file, reference: `sitegen/${name}:${await hashOf(context)}`, context };
 }
 
-/** Reads the four templates of a site's units. */
+/** Reads the templates of a site's units. */
 export async function loadTemplates(directory = templatesDir): Promise<Templates> {
   const read = (name: string) => fs.readFile(`${directory}/site/${name}.mustache`, 'utf8');
-  const [socket, service, slice, appSlice] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice')]);
-  return { socket, service, slice, 'app-slice': appSlice };
+  const [socket, service, slice, appSlice, forward] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('forward')]);
+  return { socket, service, slice, 'app-slice': appSlice, forward };
 }
 
 /**
@@ -123,7 +123,7 @@ export async function ownerOf(domains: readonly string[], except: string): Promi
     } catch {
       continue;
     }
-    const domain = domains.find((name) => other.domain === name || other.aliases?.includes(name));
+    const domain = domains.find((name) => namesOf(other).includes(name));
     if (domain !== undefined) return { domain, owner: other.domain };
   }
   return undefined;
@@ -135,9 +135,9 @@ export async function ownerOf(domains: readonly string[], except: string): Promi
  * @param all whether `sites` are all there are; otherwise the files of others are looked at too
  */
 export async function nameClashes(sites: readonly LoadedSite[], all: boolean): Promise<Fault[]> {
-  const files: Pick<SiteFile, 'domain' | 'aliases'>[] = sites.map(({ file }) => file);
+  const files: Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>[] = sites.map(({ file }) => file);
   const own = new Set(files.map(({ domain }) => domain));
-  const names = files.flatMap(({ domain, aliases = [] }) => [domain, ...aliases]);
+  const names = files.flatMap((file) => namesOf(file));
   for (const { path: file, content } of all ? [] : readMany(await settingsFiles())) {
     if (!names.some((name) => mayMention(content, name))) continue;
     try {
@@ -148,7 +148,7 @@ export async function nameClashes(sites: readonly LoadedSite[], all: boolean): P
     }
   }
   const claims = new Map<string, string[]>();
-  for (const { domain, aliases = [] } of files) for (const name of [domain, ...aliases]) claims.set(name, [...(claims.get(name) ?? []), domain]);
+  for (const file of files) for (const name of namesOf(file)) claims.set(name, [...(claims.get(name) ?? []), file.domain]);
   const faults: Fault[] = [];
   for (const [name, domains] of claims) {
     if (domains.length < 2) continue;
@@ -158,6 +158,11 @@ export async function nameClashes(sites: readonly LoadedSite[], all: boolean): P
     for (const domain of losers) if (own.has(domain)) faults.push({ domain, reason: `aliases: ${name} belongs to the site ${winner ?? ''}` });
   }
   return faults;
+}
+
+/** Every name that a site claims by saying so. */
+function namesOf({ domain, aliases = [], redirects = [] }: Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>): string[] {
+  return [domain, ...aliases, ...redirects];
 }
 
 /** Offsets of the site addresses in use, by socket unit: read from the unit files, which is where they count. */

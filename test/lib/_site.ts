@@ -44,8 +44,20 @@ export function desiredOf(written: Written): Desired {
   const site = resolveTexts(written);
   const ranges = rangesOf(parseDefaults(written.defaults ?? '', paths.defaultsFile));
   const address = addressAt(chooseOffset(site.domain, ranges, new Set()).offset, ranges);
-  const { image } = site.workload;
+  const image = site.workload?.image ?? { reference: '' };
   return desired(site, address, 'reference' in image ? image.reference : `sitegen/${image.app}:0123456789ab`, templates);
+}
+
+/** The container of a site that has one. */
+export function containerOf(want: Desired): ContainerSpec {
+  if (!want.container) throw new Error(`${want.names.domain} has no container`);
+  return want.container;
+}
+
+/** The same site with another workload. */
+export function withWorkload(site: Site, changes: Partial<Workload>): Site {
+  if (!site.workload) throw new Error(`${site.domain} has no container`);
+  return { ...site, workload: { ...site.workload, ...changes } };
 }
 
 /** Content of the rendered unit of one kind. */

@@ -1,0 +1,128 @@
+import { isAddress, subnets } from './addresses.ts';
+import { SitegenError } from './errors.ts';
+import type { Entry, Target } from './entry.ts';
+import type { Site } from './site.ts';
+
+/**
+ * What the router knows of a site: entries of maps, so that a site comes and goes without a
+ * reload. Each value begins with the site's domain, which tells whose entry it is; further
+ * fields, separated by "|", are in the order in which templates/router/haproxy.cfg reads them.
+ */
+export type MapName = (typeof mapNames)[number];
+
+/** `acme` (challenges) and `logins` (right passwords) are filled by the router's own rules and by certify. */
+export const mapNames = ['names', 'passthrough', 'options', 'nets', 'headers', 'routes'] as const;
+export const runtimeMaps = ['acme', 'logins'] as const;
+
+export type MapEntries = Record<MapName, Map<string, string>>;
+
+/** Lengths of masks that the router compares, IPv4 and IPv6 in pairs; a range of another length becomes several. */
+export const masks = Array.from({ length: 17 }, (_, index) => ({ index, four: 2 * index, six: 8 * index }));
+
+/** Parts of a path's prefix that can be taken off. */
+export const strips = [0, 1, 2, 3, 4, 5, 6].map((count) => ({ count, next: count + 2 }));
+
+/** Maps without an entry. */
+export function noEntries(): MapEntries {
+  return { names: new Map(), passthrough: new Map(), options: new Map(), nets: new Map(), headers: new Map(), routes: new Map() };
+}
+
+/** Domain of the site that a value belongs to. */
+export function ownerOfEntry(value: string): string {
+  return value.split('|', 1)[0] ?? '';
+}
+
+/**
+ * A site's entries.
+ * @param address the site's local address, for what needs one
+ * @param implied the name that the site has without saying so, www or the domain without it, when no other site has it
+ */
+export function entriesOf(site: Site, address: string, implied: string | undefined): MapEntries {
+  const entries = noEntries();
+  const { domain, entry } = site;
+  if (!site.enabled) return entries;
+  const put = (map: MapName, key: string, ...fields: (string | number)[]) => entries[map].set(key, [domain, ...fields].join('|'));
+  const serve = entry.passthrough ? 'pass' : 'serve';
+  for (const name of [domain, ...site.aliases]) put('names', name, serve);
+  // With passthrough the certificate for the other name is the upstream's too.
+  const other = entry.passthrough || entry.www === 'serve' ? serve : 'redirect';
+  if (implied !== undefined && !entries.names.has(implied)) put('names', implied, other);
+  for (const name of site.redirects) put('names', name, entry.passthrough ? 'pass' : 'redirect');
+
+  put('options', domain, flagsOf(entry), Math.ceil(entry.maintenance?.retryAfterMs ?? 0) / 1000, entry.serverTimeoutMs, entry.tunnelTimeoutMs, entry.maxBody, entry.hsts);
+  for (const range of entry.allow ?? []) for (const key of netKeys(range)) put('nets', `${key}|a|${domain}`, 'a');
+  for (const range of entry.maintenance?.allow ?? []) for (const key of netKeys(range)) put('nets', `${key}|m|${domain}`, 'm');
+  for (const [name, value] of Object.entries(entry.headers)) put('headers', `${domain}|${name.toLowerCase()}`, value);
+  for (const [path, target] of entry.targets) put('routes', `${domain}${path}/`, ...fieldsOf(target, path, address));
+  if (entry.passthrough) {
+    const { to, proxyProtocol } = entry.passthrough;
+    put('passthrough', domain, proxyProtocol ? 'be_pass_proxy' : 'be_pass', to.host, to.port, kindOf(to.host));
+  }
+  return entries;
+}
+
+/** Letters that the configuration asks for: one a setting that most sites do not have. */
+function flagsOf(entry: Entry): string {
+  return [
+    entry.http === 'serve' ? 'h' : '',
+    entry.allow ? 'a' : '',
+    entry.maintenance ? 'm' : '',
+    entry.users.length > 0 ? 'u' : '',
+    entry.probes ? 'p' : '',
+    entry.ownMaxBody ? 'b' : '',
+    Object.keys(entry.headers).length > 0 ? 'H' : '',
+  ].join('');
+}
+
+function fieldsOf(target: Target, path: string, address: string): (string | number)[] {
+  const parts = path.split('/').length - 1;
+  switch (target.kind) {
+    case 'address': return ['be_site', address, 80];
+    case 'upstream': {
+      const { protocol, host, port, base } = target.to;
+      const strip = base === undefined ? [] : [parts, base];
+      return [`be_${protocol}`, host, port, kindOf(host), target.host ?? '', ...strip];
+    }
+    case 'static': return ['be_static', target.root, target.notFound ?? '', path, '', ...(path === '' ? [] : [parts, ''])];
+    case 'redirect': return [`${target.keepPath ? 'redirect' : 'goto'}${target.status}`, target.to, '', '', '', ...(path === '' || !target.keepPath ? [] : [parts, ''])];
+  }
+}
+
+/** Names are resolved as they are used, so that a change of DNS is followed. */
+function kindOf(host: string): 'name' | 'address' {
+  return isAddress(host) === 0 ? 'name' : 'address';
+}
+
+/** Keys of a range: its networks with a length that the router compares, and the number of that length. */
+export function netKeys(range: string): string[] {
+  const [network = '', text = ''] = range.split('/');
+  const step = network.includes(':') ? 8 : 2;
+  const index = Math.ceil(Number(text) / step);
+  return subnets(range, index * step).map((each) => `${each}_${index}`);
+}
+
+/** Lines of a map file. @throws SitegenError for what the format cannot hold */
+export function mapText(entries: ReadonlyMap<string, string>): string {
+  return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => {
+    if (/[\s\u0000-\u001f]/.test(key) || /[\n\r\0]/.test(value)) throw new SitegenError(`${JSON.stringify(`${key} ${value}`)} cannot be written into a map`);
+    return `${key} ${value}\n`;
+  }).join('');
+}
+
+/** Reads a map file; comments and empty lines are skipped. */
+export function parseMap(text: string): Map<string, string> {
+  return new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => {
+    const at = line.indexOf(' ');
+    return at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
+  }));
+}
+
+/** Entries of some sites put in the place of those that they had. */
+export function withEntries(before: MapEntries, domains: ReadonlySet<string>, now: MapEntries): MapEntries {
+  const result = noEntries();
+  for (const map of mapNames) {
+    const kept = [...before[map]].filter(([, value]) => !domains.has(ownerOfEntry(value)));
+    result[map] = new Map([...kept, ...now[map]]);
+  }
+  return result;
+}
