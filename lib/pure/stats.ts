@@ -29,8 +29,10 @@ export interface HourOfSite {
 
 /** What is kept between two collections. */
 export interface Ledger {
-  /** When it was written, in milliseconds since 1970; wakes up to then are counted. */
+  /** When it was written, in milliseconds since 1970, or 0. */
   time: number;
+  /** Wakes up to then are counted; the same, unless the journal could not be read. */
+  wakesUntil: number;
   /** What the router had counted then; undefined before the first time. */
   reading: Reading | undefined;
   /** All that was ever counted, by site. */
@@ -140,9 +142,9 @@ export function parseMonth(month: string, text: string): HourOfSite[] {
 }
 
 /** The ledger as text. */
-export function renderLedger({ time, reading, totals, written }: Ledger): string {
+export function renderLedger({ time, wakesUntil, reading, totals, written }: Ledger): string {
   const table = (map: ReadonlyMap<string, Traffic>) => Object.fromEntries([...map].map(([site, traffic]) => [site, fields.map((field) => traffic[field])]));
-  return `${JSON.stringify({ version: 1, time, run: reading?.run, sites: reading && table(reading.sites), totals: table(totals), written })}\n`;
+  return `${JSON.stringify({ version: 1, time, wakesUntil, run: reading?.run, sites: reading && table(reading.sites), totals: table(totals), written })}\n`;
 }
 
 /** The ledger of a text; an empty one when there is none, or it cannot be read. */
@@ -150,10 +152,10 @@ export function parseLedger(text: string | undefined): Ledger {
   const table = (value: unknown) => new Map(Object.entries((value ?? {}) as Record<string, number[]>).map(([site, counts]) =>
     [site, Object.fromEntries(fields.map((field, index) => [field, Number(counts[index] ?? 0)])) as unknown as Traffic]));
   try {
-    const { time, run, sites, totals, written } = JSON.parse(text ?? '') as { time: number; run?: string; sites?: unknown; totals?: unknown; written?: Ledger['written'] };
-    return { time, reading: run === undefined ? undefined : { run, sites: table(sites) }, totals: table(totals), written };
+    const { time, wakesUntil, run, sites, totals, written } = JSON.parse(text ?? '') as { time: number; wakesUntil: number; run?: string; sites?: unknown; totals?: unknown; written?: Ledger['written'] };
+    return { time, wakesUntil, reading: run === undefined ? undefined : { run, sites: table(sites) }, totals: table(totals), written };
   } catch {
-    return { time: 0, reading: undefined, totals: new Map(), written: undefined };
+    return { time: 0, wakesUntil: 0, reading: undefined, totals: new Map(), written: undefined };
   }
 }
 

@@ -67,9 +67,9 @@ test('lines are read as they were written; those that are torn or damaged count 
 });
 
 test('the ledger is read as it was written, and a damaged one begins anew', (t) => {
-  const ledger = { time: 7, reading: reading('1 2', { a: { requests: 5 } }), totals: new Map([['a', some({ wakes: 3 })]]), written: { month: '2026-11', offset: 12, text: 'x\n' } };
+  const ledger = { time: 7, wakesUntil: 6, reading: reading('1 2', { a: { requests: 5 } }), totals: new Map([['a', some({ wakes: 3 })]]), written: { month: '2026-11', offset: 12, text: 'x\n' } };
   t.deepEqual(parseLedger(renderLedger(ledger)), ledger);
-  const empty = { time: 0, reading: undefined, totals: new Map(), written: undefined };
+  const empty = { time: 0, wakesUntil: 0, reading: undefined, totals: new Map(), written: undefined };
   for (const text of [undefined, '', '{', 'null', 'x']) t.deepEqual(parseLedger(text), empty, text);
   t.deepEqual(parseLedger(renderLedger(empty)), empty);
 });
