@@ -1,5 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
+import { kinds, type Kind } from '../lib/pure/kinds.ts';
 import type { AddPlan } from '../lib/usecases/add.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
 import { print, report } from './output.ts';
@@ -13,6 +14,11 @@ interface Options {
   env?: string[] | undefined;
   volume?: string[] | undefined;
   memory?: string | undefined;
+  static?: string | undefined;
+  git?: string | undefined;
+  proxy?: string | undefined;
+  passthrough?: string | undefined;
+  redirect?: string | undefined;
   'dry-run'?: boolean | undefined;
 }
 
@@ -29,6 +35,11 @@ export const addCommand: CommandModule<object, Options> = {
     .option('env', { type: 'string', array: true, nargs: 1, describe: 'NAME=VALUE for the container; may be repeated' })
     .option('volume', { type: 'string', array: true, nargs: 1, describe: 'directory:/path, kept in the site\'s data; may be repeated' })
     .option('memory', { type: 'string', describe: 'memory limit, such as 256M' })
+    .option('static', { type: 'string', describe: 'serve a directory: one below the site\'s data, or an absolute path', conflicts: [...others('static')] })
+    .option('git', { type: 'string', describe: 'serve a repository, pulled every hour; --static then names a directory in it', conflicts: [...others('static')] })
+    .option('proxy', { type: 'string', describe: 'an upstream answers: http://host:port, https://name or unix:/path', conflicts: [...others('proxy')] })
+    .option('passthrough', { type: 'string', describe: 'TLS goes on as it is to host:port', conflicts: [...others('passthrough')] })
+    .option('redirect', { type: 'string', describe: 'visitors are sent to this URL', conflicts: [...others('redirect')] })
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' })
     .example('sitegen add blog.example.com --image ghost:5 --port 2368 --volume content:/var/lib/ghost/content', ''),
   async handler(options) {
@@ -41,6 +52,10 @@ export const addCommand: CommandModule<object, Options> = {
       env: options.env === undefined ? undefined : Object.fromEntries(options.env.map((text) => pair(text))),
       volumes: options.volume,
       memoryMax: options.memory,
+      static: options.git === undefined ? options.static : { directory: options.static, git: options.git },
+      proxy: options.proxy,
+      passthrough: options.passthrough,
+      redirect: options.redirect,
     };
     const { add, planAdd, readRequest } = await import('../lib/usecases/add.ts');
     await readRequest(request);
@@ -55,21 +70,30 @@ export const addCommand: CommandModule<object, Options> = {
     };
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     const plan = await withMachineLocked((deps) => add(deps, request, interruption.signal));
-    const { names, address } = plan.want;
-    print(`${names.domain} is asleep at ${address.site}:80; the first visit wakes it`);
-    report(`try it here:  curl -H 'Host: ${names.domain}' http://${address.site}/`);
-    report(`look at it:   systemctl status ${names.id === names.domain ? `site-${names.domain}` : names.service}`);
+    const { names, address, hasSocket, container } = plan.want;
+    if (container) print(`${names.domain} is asleep at ${address.site}:80; the first visit wakes it`);
+    else print(`${names.domain} is served by the router`);
+    report(`try it here:  curl --insecure --resolve ${names.domain}:443:127.0.0.1 https://${names.domain}/`);
+    report(`look at it:   ${hasSocket ? `systemctl status ${names.id === names.domain ? `site-${names.domain}` : names.service}` : `sitegen status ${names.domain}`}`);
   },
 };
 
-function printPlan({ want, settings, imageMissing, loaded }: AddPlan): void {
+function printPlan({ want, settings, imageMissing, loaded, change }: AddPlan): void {
   print(`create ${want.names.settingsFile}`);
   for (const line of settings.trimEnd().split('\n')) print(`    ${line}`);
   for (const directory of want.dataDirs) print(`make directory ${directory}`);
   if (imageMissing) print(`${loaded.app && loaded.app.context.length > 0 ? 'build' : 'pull'} image ${loaded.image}`);
-  print(`create container ${want.names.container} at ${want.address.container}`);
+  if (want.container) print(`create container ${want.names.container} at ${want.address.container}`);
   for (const file of want.files) print(`create ${file.path}`);
-  print(`enable and start ${want.names.socket}, listening on ${want.address.site}:80`);
+  if (want.hasSocket) print(`enable and start ${want.names.socket}, listening on ${want.address.site}:80`);
+  for (const { entries } of change.published) {
+    for (const [name, map] of Object.entries(entries)) for (const [key, value] of map) print(`router: ${name}: ${key} ${value}`);
+  }
+}
+
+/** Options that name another kind of site than one does. */
+function others(kind: Kind): string[] {
+  return kinds.filter((each) => each !== kind);
 }
 
 function portOf(text: string): number {

@@ -10,6 +10,9 @@ import { execCommand, shellCommand } from './exec.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
 import { pullCommand } from './pull.ts';
+import { maintenanceCommand } from './maintenance.ts';
+import { passwordCommand } from './password.ts';
+import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
@@ -24,6 +27,9 @@ const parser = yargs(hideBin(process.argv))
   .option('color', { type: 'boolean', describe: 'colours on a terminal; --no-color turns them off', default: true, global: true })
   .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
+  .command(maintenanceCommand)
+  .command(routerCommand)
+  .command(passwordCommand)
   .command(removeCommand)
   .command(listCommand)
   .command(statusCommand)

@@ -49,8 +49,9 @@ export const statusCommand: CommandModule<object, Options> = {
 
 function table(sites: readonly SiteStatus[]): void {
   const { dim } = colors();
-  printTable(['SITE', 'STATE', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
+  printTable(['SITE', 'KIND', 'STATE', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
     site.domain,
+    site.kind ?? '-',
     paint(site.state),
     site.address ?? '-',
     site.memory.current === null ? '-' : `${formatBytes(site.memory.current)}/${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`,
@@ -66,16 +67,17 @@ function details(site: SiteStatus, gap: boolean): void {
   line('state', `${paint(site.state)}${site.since === null ? '' : dim(` since ${site.since}`)}`);
   if (site.reason !== null) for (const reason of site.reason.split('\n')) line('reason', reason);
   if (site.aliases.length > 0) line('aliases', site.aliases.join(', '));
-  if (site.address !== null) line('address', `${site.address}:80 → container ${site.containerAddress ?? '?'}`);
-  line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
+  if (site.kind !== null) line('kind', site.kind);
+  if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → container ${site.containerAddress}`}`);
+  if (site.containerAddress !== null || site.container.id !== null) line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
   if (site.image !== null) line('image', site.image);
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
-  for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
+  if (site.address !== null) for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
 }
 
 function paint(state: State): string {
   const { green, red, yellow, cyan } = colors();
-  if (state === 'awake') return green(state);
+  if (state === 'awake' || state === 'routed') return green(state);
   if (state === 'broken') return red(state);
   if (state === 'waking') return yellow(state);
   return isDown(state) ? yellow(state) : cyan(state);

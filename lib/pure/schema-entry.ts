@@ -147,9 +147,6 @@ export const entryFields = {
   probes: z.boolean().describe('true: requests that router.probes names reach the site').optional(),
 };
 
-/** Kinds of which a site has one at most. */
-export const kinds = ['app', 'image', 'static', 'proxy', 'passthrough', 'redirect'] as const;
-
 const pair = z.union([
   z.literal('reject'),
   hostPort('an upstream').transform((to) => ({ https: to, http: { host: to.host, port: 80 } })),

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
 import { isPercent } from './quantities.ts';
-import { acmeFields, entryFields, kinds, routerFields } from './schema-entry.ts';
+import { kinds } from './kinds.ts';
+import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
 import { alias, domain, port, size, span, text } from './schema-values.ts';
 
 /**

@@ -3,7 +3,7 @@ import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
 import { parseSpan } from './quantities.ts';
-import { kinds } from './schema-entry.ts';
+import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
 
 /** A site with everything decided: presets and defaults are resolved away. */
@@ -80,7 +80,7 @@ export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefine
  */
 export function resolve(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Site {
   const unixUpstream = file.proxy?.to.protocol === 'unix' ? file.proxy.to.host : undefined;
-  const workload = app !== undefined || file.image !== undefined ? workloadOf(file, app, defaults) : undefined;
+  const workload = runsContainer(file) ? workloadOf(file, app, defaults) : undefined;
   return {
     domain: file.domain,
     aliases: file.aliases ?? [],
@@ -91,6 +91,11 @@ export function resolve(file: SiteFile, app: { name: string; file: AppFile } | u
     workload,
     unixUpstream,
   };
+}
+
+/** A site that names no kind at all has the default app. */
+function runsContainer(file: SiteFile): boolean {
+  return kinds.every((kind) => kind === 'app' || kind === 'image' || file[kind] === undefined);
 }
 
 function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Workload {

@@ -1,5 +1,5 @@
 /** A site's states, in the order in which the first that applies is shown. */
-export const states = ['disabled', 'configured', 'data', 'image', 'created', 'installing', 'waking', 'awake', 'frozen', 'broken', 'asleep'] as const;
+export const states = ['disabled', 'configured', 'data', 'image', 'created', 'installing', 'waking', 'awake', 'frozen', 'broken', 'asleep', 'routed'] as const;
 
 export type State = (typeof states)[number];
 
@@ -8,6 +8,8 @@ export interface Facts {
   /** Why the settings cannot be used, if so. */
   settingsFault: string | undefined;
   enabled: boolean;
+  /** What runs for the site: a container unless given, a splice to an upstream's unix socket, or nothing of ours. */
+  runs?: 'container' | 'splice' | 'nothing' | undefined;
   /** ActiveState and SubState; undefined when the unit is not loaded. */
   socket: { activeState: string; subState: string } | undefined;
   service: { activeState: string; subState: string } | undefined;
@@ -22,16 +24,18 @@ export interface Facts {
 }
 
 /**
- * The one state of a site, with the reason where something is missing or wrong. "asleep" and
+ * The one state of a site, "routed" where the router needs nothing of ours to answer, with the reason where something is missing or wrong. "asleep" and
  * "created" are no faults: the next visitor wakes the site, and makes its container first.
  */
 export function stateOf(facts: Facts): { state: State; reason: string | undefined } {
   const { socket, service, settingsFault } = facts;
   if (settingsFault !== undefined) return { state: 'broken', reason: settingsFault };
   if (!facts.enabled) return { state: 'disabled', reason: 'disabled in its settings' };
+  if (facts.runs === 'nothing') return facts.data ? { state: 'routed', reason: undefined } : { state: 'data', reason: 'the directory that it serves is missing: restore it' };
   if (!facts.unitFiles) return { state: 'configured', reason: 'its units are not written yet: sitegen apply' };
   if (socket?.activeState === 'failed') return { state: 'broken', reason: 'its socket has failed: see systemctl status of the socket' };
   if (socket?.activeState !== 'active') return { state: 'configured', reason: 'its socket does not listen: sitegen apply' };
+  if (facts.runs === 'splice' && service?.activeState === 'inactive') return { state: 'asleep', reason: undefined };
   if (!facts.data) return { state: 'data', reason: 'its data directory is missing: restore it, or sitegen apply for an empty one' };
   if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
   if (service?.activeState === 'activating') return { state: 'waking', reason: undefined };

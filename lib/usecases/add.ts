@@ -2,12 +2,12 @@ import type { Systemd } from '../effects/systemd.ts';
 import { exists, linkInto, makeBelow, mayWrite, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
-import { editYaml, hasKey } from '../pure/config.ts';
+import { editYaml, hasKey, parseSite } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
 import { isOurs } from '../pure/diff.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { wildcardListeners } from '../effects/network.ts';
-import { parseDomain, paths, shared, siteNames, unitPatterns } from '../pure/names.ts';
+import { parseAlias, parseDomain, paths, shared, siteNames, unitPatterns } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
 import { stringify } from 'yaml';
@@ -26,6 +26,11 @@ export interface AddRequest {
   env?: Record<string, string> | undefined;
   volumes?: string[] | undefined;
   memoryMax?: string | undefined;
+  /** As in the site's settings. */
+  static?: string | { directory: string | undefined; git: string } | undefined;
+  proxy?: string | undefined;
+  passthrough?: string | undefined;
+  redirect?: string | undefined;
 }
 
 /** What add made, or would make. */
@@ -44,10 +49,11 @@ export interface AddPlan {
  */
 export async function readRequest(request: AddRequest): Promise<{ loaded: LoadedSite; settings: string; defaults: DefaultsFile }> {
   const domain = parseDomain(request.domain);
-  const aliases = request.aliases?.map((alias) => parseDomain(alias));
+  const aliases = request.aliases?.map((alias) => parseAlias(alias));
   if (aliases?.includes(domain)) throw usageError(`${domain} cannot be its own alias`);
-  const limits = request.memoryMax === undefined ? undefined : { memoryMax: request.memoryMax };
-  const settings = settingsText({ domain, aliases, app: request.app, image: request.image, port: request.port, env: request.env, volumes: request.volumes, limits });
+  const { memoryMax, ...given } = request;
+  const limits = memoryMax === undefined ? undefined : { memoryMax };
+  const settings = settingsText({ ...given, domain, aliases, limits });
   const defaults = await loadDefaults();
   return { loaded: await loadSite(settings, siteNames(domain).settingsFile, defaults), settings, defaults };
 }
@@ -227,12 +233,21 @@ export function settingsText(settings: Record<string, unknown>): string {
 
 /** Sets or clears `enabled` in a site's settings; apply carries it out. */
 export async function setEnabled(domain: string, enabled: boolean): Promise<void> {
+  // Written out where it stood: taking the key out would take the comments on it along.
+  await editSettings(domain, (text) => ({ enabled: enabled ? (hasKey(text, 'enabled') ? true : undefined) : false }));
+}
+
+/**
+ * Changes keys of a site's settings; undefined takes a key out.
+ * @throws SitegenError when the result would be wrong; the file then stays as it was
+ */
+export async function editSettings(domain: string, changes: Readonly<Record<string, unknown>> | ((text: string) => Readonly<Record<string, unknown>>)): Promise<void> {
   const { settingsFile } = siteNames(domain);
   const text = await readIfThere(settingsFile);
   if (text === undefined) throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
-  // Written out where it stood: taking the key out would take the comments on it along.
-  const value = enabled ? (hasKey(text, 'enabled') ? true : undefined) : false;
-  await writeAtomic({ path: settingsFile, content: editYaml(text, { enabled: value }), mode: 0o600 });
+  const edited = editYaml(text, typeof changes === 'function' ? changes(text) : changes);
+  parseSite(edited, settingsFile);
+  await writeAtomic({ path: settingsFile, content: edited, mode: 0o600 });
 }
 
 /** Stops a site's units: the socket first, so that nobody wakes it again. */

@@ -73,8 +73,8 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
   const change: RouterChange = {
     defaults: settings.defaults,
     published: await publishedOf(fine, offsets, settings.defaults, domains === undefined),
-    // A site with a fault keeps what the router knows of it.
-    domains: domains === undefined && faults.length === 0 ? undefined : new Set([...fine.map(({ site }) => site.domain), ...plans.filter(({ want }) => !want).map(({ domain }) => domain)]),
+    domains: domains === undefined ? undefined : new Set(fine.map(({ site }) => site.domain)),
+    keep: new Set(faults.map(({ domain }) => domain)),
   };
   return { plans, faults, ranges: settings.ranges, actual, change };
 }

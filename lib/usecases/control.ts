@@ -1,8 +1,9 @@
 import type { Systemd } from '../effects/systemd.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
+import { hasAddress } from '../pure/site.ts';
 import { apply } from './apply.ts';
-import { setEnabled } from './add.ts';
+import { editSettings, setEnabled } from './add.ts';
 import type { Deps } from './machine.ts';
 import { loadSettings, type Fault } from './settings.ts';
 
@@ -15,19 +16,34 @@ export type Action = 'start' | 'stop' | 'restart' | 'enable' | 'disable';
  */
 export async function control(deps: Deps, action: Action, domains: readonly string[]): Promise<Fault[]> {
   if (action === 'enable' || action === 'disable') {
-    const faults: Fault[] = [];
-    for (const domain of domains) {
-      try {
-        await setEnabled(domain, action === 'enable');
-      } catch (error) {
-        faults.push({ domain, reason: reasonOf(error) });
-      }
-    }
-    const done = domains.filter((domain) => !faults.some((fault) => fault.domain === domain));
-    return [...faults, ...(await apply(deps, done)).faults];
+    return change(deps, domains, (domain) => setEnabled(domain, action === 'enable'));
   }
   const results = await Promise.allSettled(domains.map((domain) => act(deps, action, domain)));
   return results.flatMap((result, index) => (result.status === 'rejected' ? [{ domain: domains[index] ?? '', reason: reasonOf(result.reason) }] : []));
+}
+
+/**
+ * Puts a page in the place of sites, or the sites back; written into their settings.
+ * @param settings as `maintenance:` of a site has it; undefined takes the page away
+ */
+export async function setMaintenance(deps: Deps, domains: readonly string[], settings: { retryAfter: string | undefined; allow: string[] | undefined } | undefined): Promise<Fault[]> {
+  const given = Object.entries(settings ?? {}).filter(([, value]) => value !== undefined);
+  const value = settings === undefined ? undefined : given.length > 0 ? Object.fromEntries(given) : true;
+  return change(deps, domains, (domain) => editSettings(domain, { maintenance: value }));
+}
+
+/** Edits the settings of sites and applies them; one that fails does not keep the others. */
+async function change(deps: Deps, domains: readonly string[], edit: (domain: string) => Promise<void>): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  for (const domain of domains) {
+    try {
+      await edit(domain);
+    } catch (error) {
+      faults.push({ domain, reason: error instanceof SitegenError ? error.message : reasonOf(error) });
+    }
+  }
+  const done = domains.filter((domain) => !faults.some((fault) => fault.domain === domain));
+  return [...faults, ...(await apply(deps, done)).faults];
 }
 
 /**
@@ -40,8 +56,15 @@ export async function wakeSite(systemd: Pick<Systemd, 'start'>, domain: string):
   await systemd.start(siteNames(domain).service);
 }
 
+/** @throws SitegenError for a site that nothing of ours runs for */
+async function requireSocket(domain: string): Promise<void> {
+  const { sites } = await loadSettings([domain]);
+  if (sites[0] && !hasAddress(sites[0].site)) throw new SitegenError(`${domain}: nothing runs for it, the router answers by itself`, { hint: `switch it off: sitegen disable ${domain}` });
+}
+
 async function act({ systemd }: Deps, action: 'start' | 'stop' | 'restart', domain: string): Promise<void> {
   const { service } = siteNames(domain);
+  await requireSocket(domain);
   if (action !== 'start') await systemd.stop(service);
   if (action !== 'stop') await wakeSite(systemd, domain);
 }

@@ -9,7 +9,7 @@ import { wwwCounterpart } from '../pure/entry.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { builtInRouter, parseUsers, routerConfig, routerDropIns, usersConfig } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
-import { entriesOf, mapNames, mapText, noEntries, parseMap, runtimeMaps, withEntries, type MapEntries } from '../pure/routes.ts';
+import { entriesOf, mapNames, mapText, noEntries, ownerOfEntry, parseMap, runtimeMaps, withEntries, type MapEntries } from '../pure/routes.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { hasAddress, rangesOf, type Site } from '../pure/site.ts';
 import { ownerOf, templatesDir, type LoadedSite } from './settings.ts';
@@ -25,8 +25,10 @@ export interface RouterChange {
   defaults: DefaultsFile;
   /** Sites that are to be known as given here. */
   published: readonly Published[];
-  /** Domains whose entries are replaced: those of `published`, and those that go. Undefined: all there are. */
+  /** Domains whose entries are replaced: those of `published`, and those that go; undefined for all there are. */
   domains: ReadonlySet<string> | undefined;
+  /** With all: domains that keep what they have, as their settings cannot be read. */
+  keep?: ReadonlySet<string> | undefined;
 }
 
 const execute = promisify(execFile);
@@ -63,8 +65,9 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   if (defaults.router?.enabled === false) return switchOff(systemd, dryRun);
   const before = await readMaps();
   const now = merge(change.published.map(({ entries }) => entries));
-  const after = change.domains === undefined ? now : withEntries(before, change.domains, now);
-  const users = await usersAfter(change);
+  const replaced = change.domains ?? ownersIn(before, change.keep);
+  const after = withEntries(before, replaced, now);
+  const users = await usersAfter(change, replaced);
   const files = await filesOf(defaults, after, users);
   const changed = await differing(files);
   const dropIns = await differingDropIns(defaults);
@@ -126,9 +129,15 @@ function merge(all: readonly MapEntries[]): MapEntries {
   return result;
 }
 
-async function usersAfter({ published, domains }: RouterChange): Promise<Map<string, string>> {
-  const before = domains === undefined ? new Map<string, string>() : parseUsers((await readIfThere(router.users)) ?? '');
-  const users = new Map([...before].filter(([name]) => !domains?.has(name.slice(0, name.indexOf('/')))));
+/** Domains that have entries, but for some. */
+function ownersIn(maps: MapEntries, except: ReadonlySet<string> = new Set()): Set<string> {
+  const owners = mapNames.flatMap((name) => [...maps[name].values()].map((value) => ownerOfEntry(value)));
+  return new Set(owners.filter((owner) => !except.has(owner)));
+}
+
+async function usersAfter({ published }: RouterChange, replaced: ReadonlySet<string>): Promise<Map<string, string>> {
+  const before = parseUsers((await readIfThere(router.users)) ?? '');
+  const users = new Map([...before].filter(([name]) => !replaced.has(name.slice(0, name.indexOf('/')))));
   for (const { site } of published) {
     if (site.enabled) for (const { name, hash } of site.entry.users) users.set(`${site.domain}/${name}`, hash);
   }

@@ -5,6 +5,9 @@ import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
+import { kinds } from '../pure/kinds.ts';
+import type { SiteFile } from '../pure/schema.ts';
+import { hasAddress } from '../pure/site.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
 import { loadSettings, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -16,6 +19,8 @@ export interface SiteStatus {
   address: string | null;
   containerAddress: string | null;
   container: { name: string; id: string | null; status: string | null };
+  /** What answers: container, static, proxy, passthrough or redirect. */
+  kind: string | null;
   image: string | null;
   aliases: readonly string[];
   /** ActiveState by unit. */
@@ -49,7 +54,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
   for (const loaded of settings.sites) {
     const names = siteNames(loaded.site.domain);
     const container = found.get(names.container);
-    const facts = await factsOf(loaded, names, units, container, container !== undefined || await hasImage(loaded.image));
+    const facts = await factsOf(loaded, names, units, container, container !== undefined || !loaded.site.workload || await hasImage(loaded.image));
     if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names.service);
     facts.settingsFault = clashes.get(names.domain);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
@@ -57,10 +62,11 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     result.push({
       domain: names.domain,
       state,
-      address: address.site,
-      containerAddress: address.container,
+      kind: kindOf(loaded.file),
+      address: hasAddress(loaded.site) ? address.site : null,
+      containerAddress: loaded.site.workload ? address.container : null,
       container: { name: names.container, id: container?.id.slice(0, 12) ?? null, status: container?.status ?? null },
-      image: loaded.image,
+      image: loaded.image === '' ? null : loaded.image,
       aliases: loaded.site.aliases,
       units: unitStates(names, units),
       memory: await memoryOf(names),
@@ -75,6 +81,11 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
 /** Asking for all is quick for many and slow for one, where there are hundreds. */
 const few = 10;
 
+function kindOf(file: SiteFile): string {
+  const kind = kinds.find((each) => file[each] !== undefined);
+  return kind === undefined || kind === 'app' || kind === 'image' ? 'container' : kind;
+}
+
 function patternsFor(domains: readonly string[] | undefined): string[] {
   return domains === undefined || domains.length > few ? ['site-*'] : domains.flatMap((domain) => unitPatterns(siteNames(domain)));
 }
@@ -86,14 +97,18 @@ async function containersOf(docker: Docker, domains: readonly string[] | undefin
 }
 
 async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<string, UnitState>, container: ContainerState | undefined, image: boolean): Promise<Facts> {
-  const [unitFiles, data] = await Promise.all([exists(`${paths.unitsDir}/${names.socket}`), exists(names.dataDir)]);
+  const { site } = loaded;
+  const root = site.entry.targets.get('');
+  const [unitFiles, data] = await Promise.all([exists(`${paths.unitsDir}/${names.socket}`), exists(root?.kind === 'static' ? root.root : names.dataDir)]);
   return {
+    runs: site.workload ? 'container' : hasAddress(site) ? 'splice' : 'nothing',
     settingsFault: undefined,
     enabled: loaded.site.enabled,
     socket: units.get(names.socket),
     service: units.get(names.service),
     unitFiles,
-    data,
+    // Only what is served or mounted can be missed.
+    data: data || (!site.workload && root?.kind !== 'static'),
     image,
     container: container?.status,
     frozen: container?.running === true && units.get(names.service)?.activeState === 'inactive' && await isFrozen(names),
@@ -105,6 +120,7 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
   return {
     domain,
     state: 'broken',
+    kind: null,
     address: null,
     containerAddress: null,
     container: { name: names.container, id: null, status: null },
