@@ -3,7 +3,7 @@ import { specHash, type ContainerSpec } from '../../../lib/pure/desired.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 import { paths } from '../../../lib/pure/names.ts';
 import { builtIn, limitNames, rangesOf, resolve } from '../../../lib/pure/site.ts';
-import { desiredOf, resolveTexts } from '../_site.ts';
+import { containerOf, desiredOf, resolveTexts, workloadOf } from '../_site.ts';
 
 const plain = desiredOf({ site: 'domain: example.com\nimage: x\n' });
 
@@ -26,7 +26,7 @@ test('the data directory comes before the volumes in it, and one that is all of 
 });
 
 test('a host name longer than Linux allows is cut at its first dot', (t) => {
-  const hostname = (domain: string) => desiredOf({ site: `domain: ${domain}\nimage: x\n` }).container.Hostname;
+  const hostname = (domain: string) => containerOf(desiredOf({ site: `domain: ${domain}\nimage: x\n` })).Hostname;
   const fits = `${'a'.repeat(60)}.com`;
   t.is(fits.length, 64);
   t.is(hostname(fits), fits);
@@ -34,27 +34,27 @@ test('a host name longer than Linux allows is cut at its first dot', (t) => {
 });
 
 test('a container may do no more than what images for the web need', (t) => {
-  const { HostConfig } = plain.container;
+  const { HostConfig } = containerOf(plain);
   t.deepEqual(HostConfig.CapDrop, ['ALL']);
   for (const dangerous of ['SYS_ADMIN', 'NET_ADMIN', 'NET_RAW', 'SYS_PTRACE', 'MKNOD', 'SYS_CHROOT', 'DAC_READ_SEARCH']) t.false(HostConfig.CapAdd.includes(dangerous), dangerous);
   t.deepEqual(Object.keys(HostConfig).filter((key) => /Privileged|Devices|PidMode|IpcMode|Binds|PortBindings/.test(key)), []);
 });
 
 test('a container says what it was made from, whatever changes', (t) => {
-  const hash = (site: string) => desiredOf({ site: `domain: example.com\n${site}` }).container.Labels['sitegen.spec'];
+  const hash = (site: string) => containerOf(desiredOf({ site: `domain: example.com\n${site}` })).Labels['sitegen.spec'];
   const hashes = ['image: x\n', 'image: y\n', 'image: x\nenv: {A: "1"}\n', 'image: x\nenv: {A: "2"}\n', 'image: x\nvolumes: [a:/a]\n', 'image: x\nvolumes: [a:/a:ro]\n', 'image: x\nvolumes: [a:/b]\n'].map((site) => hash(site) ?? '');
   t.is(new Set(hashes).size, hashes.length);
   for (const each of hashes) t.regex(String(each), /^[0-9a-f]{16}$/);
 });
 
 test('what only concerns units does not make a new container', (t) => {
-  const hash = (site: string) => desiredOf({ site: `domain: example.com\nimage: x\n${site}` }).container.Labels['sitegen.spec'];
+  const hash = (site: string) => containerOf(desiredOf({ site: `domain: example.com\nimage: x\n${site}` })).Labels['sitegen.spec'];
   for (const site of ['port: 8080\n', 'limits: {memoryMax: 1G}\n', 'ready: {path: /, timeout: 5s}\n', 'stop: {timeout: 5s}\n', 'enabled: false\n', 'aliases: [www.example.com]\n']) t.is(hash(site), hash(''), site);
 });
 
 test('the hash does not count itself, nor change what it counts', (t) => {
-  const spec: ContainerSpec = structuredClone(plain.container);
-  t.deepEqual([specHash(spec)], [plain.container.Labels['sitegen.spec']].map(String));
+  const spec: ContainerSpec = structuredClone(containerOf(plain));
+  t.deepEqual([specHash(spec)], [containerOf(plain).Labels['sitegen.spec']].map(String));
   t.deepEqual(spec, plain.container);
 });
 
@@ -66,13 +66,19 @@ test('a site that is switched off is made all the same', (t) => {
 
 test('every limit of the schema has its name in units', (t) => {
   const site = resolveTexts({ site: 'domain: example.com\nimage: x\nlimits: {memoryMax: 1G, memoryHigh: 2G, cpuWeight: 3, cpuQuota: 4%, ioWeight: 5, tasksMax: 6}\n' });
-  t.deepEqual(site.workload.limits, { MemoryMax: '1G', MemoryHigh: '2G', CPUWeight: '3', CPUQuota: '4%', IOWeight: '5', TasksMax: '6' });
-  t.deepEqual(Object.keys(site.workload.limits).sort(), [...limitNames].sort());
+  const { limits } = workloadOf(site);
+  t.deepEqual(limits, { MemoryMax: '1G', MemoryHigh: '2G', CPUWeight: '3', CPUQuota: '4%', IOWeight: '5', TasksMax: '6' });
+  t.deepEqual(Object.keys(limits).sort(), [...limitNames].sort());
 });
 
 test('what no file says is built in', (t) => {
-  const { workload, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
-  t.deepEqual(site, { domain: 'example.com', aliases: [], enabled: true, recordedAddress: undefined });
+  const { workload, entry, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
+  t.deepEqual(site, { domain: 'example.com', aliases: [], redirects: [], enabled: true, recordedAddress: undefined, unixUpstream: undefined });
+  t.deepEqual(entry, {
+    targets: new Map([['', { kind: 'address' }]]), passthrough: undefined, www: 'redirect', http: 'redirect', certificate: 'acme', hsts: 'max-age=15552000',
+    maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
+    allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
+  });
   t.deepEqual(workload, { image: { reference: 'x' }, port: 80, env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000 });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
@@ -80,7 +86,7 @@ test('what no file says is built in', (t) => {
 
 test('an image that an app builds is known by the app', (t) => {
   const site = resolveTexts({ site: 'domain: example.com\napp: own\n', app: 'description: x\nbuild: {hostFiles: {busybox: /usr/bin/busybox}}\n' });
-  t.deepEqual(site.workload.image, { app: 'own', build: { hostFiles: { busybox: '/usr/bin/busybox' } } });
+  t.deepEqual(workloadOf(site).image, { app: 'own', build: { hostFiles: { busybox: '/usr/bin/busybox' } } });
 });
 
 test('a site without image and app is an error that names it', (t) => {
