@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { addressAt, chooseOffset } from '../../lib/pure/addresses.ts';
 import { parseApp, parseDefaults, parseSite } from '../../lib/pure/config.ts';
-import { desired, type Desired } from '../../lib/pure/desired.ts';
+import { desired, type ContainerSpec, type Desired } from '../../lib/pure/desired.ts';
 import { parseDomain, paths, siteNames } from '../../lib/pure/names.ts';
-import { appOf, rangesOf, resolve, type Site } from '../../lib/pure/site.ts';
+import { appOf, rangesOf, resolve, type Site, type Workload } from '../../lib/pure/site.ts';
 import { loadTemplates } from '../../lib/usecases/settings.ts';
 
 export const repository = path.resolve(import.meta.dirname, '../..');
@@ -54,10 +54,15 @@ export function containerOf(want: Desired): ContainerSpec {
   return want.container;
 }
 
+/** The workload of a site that has one. */
+export function workloadOf(site: Site): Workload {
+  if (!site.workload) throw new Error(`${site.domain} has no container`);
+  return site.workload;
+}
+
 /** The same site with another workload. */
 export function withWorkload(site: Site, changes: Partial<Workload>): Site {
-  if (!site.workload) throw new Error(`${site.domain} has no container`);
-  return { ...site, workload: { ...site.workload, ...changes } };
+  return { ...site, workload: { ...workloadOf(site), ...changes } };
 }
 
 /** Content of the rendered unit of one kind. */

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { Desired } from '../../../lib/pure/desired.ts';
 import { changedLines, describeStep, diffRemoved, diffSite, siteUnitFiles, type Actual, type Step } from '../../../lib/pure/diff.ts';
-import { desiredOf } from '../_site.ts';
+import { containerOf, desiredOf } from '../_site.ts';
 
 const site = (more = '') => desiredOf({ site: `domain: example.com\nimage: x\n${more}` });
 const want = site('volumes: [a:/a]\n');
@@ -15,7 +15,7 @@ function machine(made: Desired, units: Record<string, string> = { [made.names.so
     files: new Map(made.files.map(({ path, content }) => [path, content])),
     units: new Map(Object.entries(units)),
     enabled: new Set(made.enabled ? [made.names.socket] : []),
-    containers: new Map([[made.names.container, { specHash: made.container.Labels['sitegen.spec'] ?? '', domain: made.names.domain }]]),
+    containers: new Map([[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]]),
     directories: new Set(made.dataDirs),
   };
 }

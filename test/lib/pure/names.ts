@@ -78,12 +78,14 @@ const domains = ['example.com', 'my-site.org', [label, label, label, 'a'.repeat(
 test('no name of a site gets too long for systemd, cgroups or a file system', (t) => {
   for (const domain of domains) {
     const names = siteNames(domain);
-    for (const unit of [...names.units, ...names.units.map((unit) => alarmUnit(unit))]) {
+    const units = [...names.units, names.certifyUnit, names.watchUnit, names.pullUnit];
+    for (const unit of [...units, ...units.map((each) => alarmUnit(each))]) {
       if (!unit.includes('.slice.')) t.true(unit.length <= 255, `${unit.length}: ${unit}`);
     }
     t.is(alarmUnit(names.service), `sitegen-alarm@site-${names.id}.service.service`);
     const files = [names.settingsFile, names.siteDir, names.dataDir, names.cgroup, names.appCgroup,
-      ...names.units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`, `${paths.enabledDir}/${unit}`]),
+      names.certDir, names.routerCert, names.acceptedCert, names.certState, names.certLock, names.checkoutDir, names.pullLock,
+      ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`, `${paths.enabledDir}/${unit}`]),
       `${paths.alarmsDir}/${names.service}.json`, `${paths.alarmsDir}/${names.socket}.json`];
     for (const part of files.flatMap((file) => file.split('/'))) t.true(part.length <= 255, `${part.length}: ${part}`);
   }
@@ -94,8 +96,8 @@ test('names keep the domain as long as they fit, and have a hash from then on', 
   const plain = (length: number) => `${'abcdefghi.'.repeat(25).slice(0, length - 4).replace(/\.$/, 'x')}.com`;
   const kept = lengths.filter((length) => siteNames(plain(length)).id === plain(length));
   t.is(kept.length, (kept.at(-1) ?? 0) - 9, 'one limit');
-  // "sitegen-alarm@site-" and ".service.service" take 35 of 255.
-  t.is(kept.at(-1), 220);
+  // "sitegen-alarm@sitegen-certify@" and ".service.service" take 46 of 255.
+  t.is(kept.at(-1), 209);
   t.regex(siteNames(hyphenated(253)).id, /^a-+_[0-9a-f]{16}$/);
 });
 
@@ -131,13 +133,24 @@ test('all names of a domain', (t) => {
     dataDir: '/var/lib/sitegen/sites/my-site.org/data',
     cgroup: `/sys/fs/cgroup/site.slice/${slice}`,
     appCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}`,
+    certDir: '/var/lib/sitegen/certs/my-site.org',
+    routerCert: '/var/lib/sitegen/router/certs/my-site.org.pem',
+    acceptedCert: '/var/lib/sitegen/acme/my-site.org.pem',
+    certState: '/var/lib/sitegen/acme/my-site.org.json',
+    certLock: '/run/sitegen/certs/my-site.org.lock',
+    certifyUnit: 'sitegen-certify@my-site.org.service',
+    watchUnit: 'sitegen-certs@my-site.org.path',
+    pullUnit: 'sitegen-pull@my-site.org.service',
+    checkoutDir: '/var/lib/sitegen/checkouts/my-site.org',
+    pullLock: '/run/sitegen/sites/my-site.org.pull',
   });
 });
 
 test('no two sites share a name, whatever hyphens and dots their domains have', (t) => {
   const similar = ['a-b.c', 'a.b-c', 'a.b.c', 'a-b-c.d', 'a-app.b', 'a.b-app', 'a.b', 'a.b.app', 'x2d.b', 'a-x2d.b', 'axx2d.b'];
   const names = similar.map((domain) => siteNames(domain));
-  for (const key of ['socket', 'service', 'slice', 'appSlice', 'container', 'settingsFile', 'dataDir', 'appCgroup'] as const) {
+  for (const key of ['socket', 'service', 'slice', 'appSlice', 'container', 'settingsFile', 'dataDir', 'appCgroup',
+    'certDir', 'routerCert', 'acceptedCert', 'certState', 'certLock', 'certifyUnit', 'watchUnit', 'pullUnit', 'checkoutDir', 'pullLock'] as const) {
     t.is(new Set(names.map((each) => each[key])).size, similar.length, key);
   }
   const slices = names.flatMap(({ slice, appSlice }) => [slice, appSlice]);
