@@ -8,6 +8,8 @@ import { router } from '../pure/names.ts';
  * Sources: HAProxy's management guide, "Unix Socket commands".
  */
 export interface Router {
+  /** The answer to a command that only asks. */
+  show(command: string): Promise<string>;
   /** Runs commands in order over one connection each; throws at the first that is refused. */
   command(...commands: readonly string[]): Promise<string[]>;
   /** The entries of a map, by key. */
@@ -77,6 +79,7 @@ export function connectRouter(): Router {
     return lines.map((line) => line.split(' ', 1)[0] ?? '').filter((entry) => entry.replace(/:\d+$/, '') === file && entry !== file);
   };
   return {
+    show: (command) => ask(command),
     command: change,
     map,
     async setEntry(file, key, value) {

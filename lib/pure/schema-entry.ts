@@ -11,7 +11,7 @@ const absolute = (value: string) => /^\/[A-Za-z0-9._/-]*$/.test(value) && !value
 const directory = () => text().refine(
   (value) => /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)$/.test(value) || absolute(value),
   'is not a directory: write one below the site\'s data, such as www, or an absolute path of letters, digits and ._-',
-).refine((value) => !/^\/*(etc|proc|sys|dev|run|root|boot|var\/lib\/sitegen)?(\/|$)/.test(value.startsWith('/') ? value : 'x'), 'is a directory of the system: choose another one')
+).refine((value) => !/^\/+((etc|proc|sys|dev|run|root|boot|var\/lib\/sitegen)(\/|$)|$)/.test(value), 'is a directory of the system: choose another one')
   .refine((value) => !value.split('/').slice(1).some((part) => part.startsWith('.') && part !== '.'), 'is hidden: its name must not begin with a dot');
 
 /** Upstream of a proxy, taken apart. */

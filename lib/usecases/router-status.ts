@@ -45,9 +45,10 @@ export async function routerStatus(systemd: Pick<Systemd, 'list' | 'properties'>
 }
 
 async function running(systemd: Pick<Systemd, 'properties'>): Promise<RouterStatus['running']> {
-  const [info = ''] = await connectRouter().command('show info');
+  const info = await connectRouter().show('show info');
   const value = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(info)?.[1] ?? '';
-  const cgroup = `${paths.cgroupRoot}${String((await systemd.properties(router.unit, 'Service'))['ControlGroup'] ?? '')}`;
+  const { ControlGroup: group } = await systemd.properties(router.unit, 'Service');
+  const cgroup = `${paths.cgroupRoot}${typeof group === 'string' ? group : ''}`;
   const processes = ((await readIfThere(`${cgroup}/cgroup.procs`)) ?? '').trim().split('\n').length;
   const memory = await readIfThere(`${cgroup}/memory.current`);
   return {

@@ -99,7 +99,7 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
 /** Reloads the router and waits until the new process answers. @throws SitegenError when its configuration is refused */
 export async function reloadRouter(systemd: Pick<Systemd, 'reloadUnit'>): Promise<void> {
   const api = connectRouter();
-  const pid = async () => /^Pid: (\d+)/m.exec((await api.command('show info').catch(() => [''])).join(''))?.[1];
+  const pid = async () => /^Pid: (\d+)/m.exec(await api.show('show info').catch(() => ''))?.[1];
   const old = await pid();
   await systemd.reloadUnit(router.unit);
   const end = Date.now() + 30_000;
