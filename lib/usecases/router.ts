@@ -81,7 +81,7 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
     return runs && constant.length === 0 ? [...lines, ...await correct(connectRouter(), after, change.domains, true)] : lines;
   }
 
-  await writeChecked(changed);
+  await writeChecked(files, changed);
   await writeDropIns(systemd, dropIns, lines);
   for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.unitsDir}/${unit}`]);
   if (!runs) {
@@ -174,30 +174,35 @@ async function differing(files: readonly FileToWrite[]): Promise<FileToWrite[]> 
   return changed;
 }
 
-/** Writes files; a configuration that HAProxy would refuse does not take the old one's place. */
-async function writeChecked(files: readonly FileToWrite[]): Promise<void> {
-  const isConfig = ({ path }: FileToWrite) => path === router.config || path === router.users;
-  await writeAtomic(...files.filter((file) => !isConfig(file)));
-  for (const name of runtimeMaps) if (!await exists(mapFile(name))) await writeAtomic({ path: mapFile(name), content: '' });
-  if (!await exists(router.certList)) await writeAtomic({ path: router.certList, content: '' });
-  const configs = files.filter((file) => isConfig(file));
-  if (configs.length === 0) return;
-  const trial = (path: string) => `${path}.new`;
-  // Descriptors are the service's own; what is checked does not bind anything.
-  await writeAtomic(...configs.map((file) => ({ ...file, path: trial(file.path), content: file.content.replaceAll(/bind fd@(\d)/g, 'bind unix@/run/sitegen/trial-$1.sock') })));
+/** Writes files; a configuration that HAProxy would refuse takes nobody's place, and nothing changes. */
+async function writeChecked(files: readonly FileToWrite[], changed: readonly FileToWrite[]): Promise<void> {
+  const needed = [...mapNames, ...runtimeMaps].map((name) => mapFile(name));
+  for (const path of [...needed, router.certList, router.probes]) if (!await exists(path)) await writeAtomic({ path, content: '' });
+  if (changed.some(({ path }) => path === router.config || path === router.users)) await check(files);
+  await writeAtomic(...changed);
+  if (!changed.some(({ path }) => path === router.users)) return;
+  // HAProxy reads it as its own user, and hashed passwords are nobody else's.
+  const { stdout } = await execute('id', ['-g', router.user]);
+  await fs.chown(router.users, 0, Number(stdout));
+}
+
+/** @throws SitegenError with HAProxy's own words when it would refuse the configuration */
+async function check(files: readonly FileToWrite[]): Promise<void> {
+  const trials = files.filter(({ path }) => path === router.config || path === router.users).map((file) => ({
+    ...file,
+    path: `${file.path}.new`,
+    // Descriptors are the service's own; what is checked does not bind anything.
+    content: file.content.replaceAll(/bind fd@(\d)/g, 'bind unix@/run/sitegen/trial-$1.sock'),
+  }));
   try {
-    const use = (path: string) => (configs.some((file) => file.path === path) ? trial(path) : path);
-    await execute('haproxy', ['-c', '-f', use(router.config), '-f', use(router.users)]).catch((error: unknown) => {
-      const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-      const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
-      throw new SitegenError(`HAProxy refuses the configuration, and the old one stays: ${said || reasonOf(error)}`, { cause: error });
-    });
-    await writeAtomic(...configs);
-    // HAProxy reads it as its own user, and hashed passwords are nobody else's.
-    const { stdout } = await execute('id', ['-g', router.user]);
-    for (const { path, mode } of configs) if (mode !== undefined) await fs.chown(path, 0, Number(stdout));
+    await writeAtomic(...trials);
+    await execute('haproxy', ['-c', ...trials.flatMap(({ path }) => ['-f', path])]);
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
+    throw new SitegenError(`HAProxy refuses the configuration, and the old one stays: ${said || reasonOf(error)}`, { cause: error });
   } finally {
-    for (const { path } of configs) await remove(trial(path));
+    for (const { path } of trials) await remove(path);
   }
 }
 
