@@ -21,7 +21,7 @@ export const removeCommand: CommandModule<object, Options> = {
     .option('purge', { type: 'boolean', describe: 'delete its data too; asks first' })
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' }),
   async handler({ domain: input, purge = false, yes = false, 'dry-run': dryRun }) {
-    const { planRemove, removeSite } = await import('../lib/usecases/add.ts');
+    const { planRemove, removeSite } = await import('../lib/usecases/remove.ts');
     const plan = await planRemove(input, purge);
     if (dryRun) {
       for (const line of plan.lines) print(line);

@@ -1,5 +1,6 @@
 import { SitegenError } from './errors.ts';
 import { parseSize, parseSpan } from './quantities.ts';
+import { staticRoot } from './static.ts';
 import type { Upstream } from './schema-entry.ts';
 import type { DefaultsFile, SiteFile } from './schema.ts';
 import type { HostPort } from './schema-values.ts';
@@ -89,7 +90,7 @@ function targetsOf(file: SiteFile): Map<string, Target> {
 
 function mainTarget(file: SiteFile): Target {
   if (file.redirect) return redirectTarget(file.redirect);
-  if (file.static) return { kind: 'static', root: staticRoot(file), notFound: file.static.notFound };
+  if (file.static) return { kind: 'static', root: staticRoot(file.static, siteNames(file.domain)), notFound: file.static.notFound };
   if (file.proxy && file.proxy.to.protocol !== 'unix') return upstreamTarget(file.domain, file.proxy.to, file.proxy.host);
   if (file.passthrough) {
     const { http } = file.passthrough;
@@ -110,16 +111,8 @@ function redirectTarget({ to, status, keepPath }: NonNullable<SiteFile['redirect
   return { kind: 'redirect', to: keep ? to.replace(/\/+$/, '') : to, status: status ?? 308, keepPath: keep };
 }
 
-/** Directory that is served for a site of the kind `static`. */
-export function staticRoot(file: Pick<SiteFile, 'domain' | 'static'>): string {
-  const directory = file.static?.directory ?? '.';
-  return directoryIn(file.domain, directory);
-}
-
 function directoryIn(domain: string, directory: string): string {
-  const { dataDir } = siteNames(domain);
-  const at = directory.replace(/^\.\//, '').replace(/\/+$/, '');
-  return at.startsWith('/') ? at : at === '.' ? dataDir : `${dataDir}/${at}`;
+  return staticRoot({ directory }, siteNames(domain));
 }
 
 function ms(span: string): number {

@@ -103,6 +103,7 @@ export const shared = {
   parentSlice: 'site.slice',
   networkUnit: 'sitegen-network.service',
   table: 'sitegen',
+  renewUnit: 'sitegen-renew.service',
   metricsSocketUnit: 'sitegen-metrics.socket',
   labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
 } as const;
@@ -139,6 +140,7 @@ export interface SiteNames {
   /** Gets or renews the certificate; watches for one dropped in by hand; pulls a static site. */
   certifyUnit: string;
   watchUnit: string;
+  dropUnit: string;
   pullUnit: string;
   siteDir: string;
   dataDir: string;
@@ -215,6 +217,7 @@ export function siteNames(domain: string): SiteNames {
     certLock: `${paths.runDir}/certs/${id}.lock`,
     certifyUnit: `sitegen-certify@${id}.service`,
     watchUnit: `sitegen-certs@${id}.path`,
+    dropUnit: `sitegen-certs@${id}.service`,
     pullUnit: `sitegen-pull@${id}.service`,
     siteDir,
     dataDir: `${siteDir}/data`,

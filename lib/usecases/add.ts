@@ -1,20 +1,21 @@
-import type { Systemd } from '../effects/systemd.ts';
-import { exists, linkInto, makeBelow, mayWrite, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, makeBelow, mayWrite, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
-import { editYaml, hasKey, parseSite } from '../pure/config.ts';
+import { editYaml } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
-import { isOurs } from '../pure/diff.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { wildcardListeners } from '../effects/network.ts';
-import { parseAlias, parseDomain, paths, shared, siteNames, unitPatterns } from '../pure/names.ts';
+import { parseAlias, parseDomain, paths, siteNames, unitPatterns } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { stringify } from 'yaml';
 import { createContainer, ensureImage, removeContainer } from './apply.ts';
+import { repairCertificates } from './certs.ts';
+import { settingsText } from './edit.ts';
 import { prepareMachine, type Deps } from './machine.ts';
-import { neighbours, publishedOf, syncRouter, type RouterChange } from './router.ts';
-import { loadDefaults, loadSettings, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
+import { pullSite, removeCheckout } from './pull.ts';
+import { stopAll, withdraw } from './remove.ts';
+import { publishedOf, syncRouter, type RouterChange } from './router.ts';
+import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
 /** What the admin asked for; everything but the domain has a default. */
 export interface AddRequest {
@@ -121,10 +122,15 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
       async () => { if (!hadData) await remove(names.siteDir); },
     );
+    const { static: files } = loaded.file;
+    if (files?.git !== undefined) await act(() => pullSite(names.domain, files, deps.report), () => removeCheckout(names.domain));
     if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
     if (want.hasSocket) await addUnits();
     await act(async () => {
       for (const line of await syncRouter(deps.systemd, plan.change)) deps.report(line);
+      // One that it had before it was removed.
+      await repairCertificates([loaded.file], false);
+      if (loaded.site.entry.certificate === 'acme') await deps.systemd.enqueue(names.certifyUnit);
     }, async () => { await withdraw(deps.systemd, names.domain); });
   } catch (error) {
     for (const back of undo.reverse()) {
@@ -161,96 +167,4 @@ async function startSocket({ systemd }: Pick<Deps, 'systemd'>, socket: string): 
       hint: 'let it listen on the public address alone, such as "listen 203.0.113.5:80", or with SO_REUSEPORT ("reuseport" in nginx)', cause: error,
     });
   }
-}
-
-/** What a removal takes away. */
-export interface RemovePlan {
-  domain: string;
-  purge: boolean;
-  lines: string[];
-}
-
-/** Checks that a site exists, and says what its removal would take away. */
-export async function planRemove(domainInput: string, purge: boolean): Promise<RemovePlan> {
-  const domain = parseDomain(domainInput);
-  const names = siteNames(domain);
-  const units = await ownUnits(names.units);
-  const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
-  const lines: string[] = [];
-  for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
-  if (lines.length === 0) {
-    throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
-  }
-  lines.push(`remove container ${names.container}`);
-  return { domain, purge, lines };
-}
-
-/**
- * Removes a site: requests in flight are finished, then units, container and settings go.
- * Its data stays unless `purge`. May be repeated after an interruption.
- */
-export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
-  const names = siteNames(plan.domain);
-  const units = await ownUnits(names.units);
-  await withdraw(deps.systemd, plan.domain);
-  await stopAll(deps, units);
-  if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
-  await removeContainer(deps.docker, names);
-  for (const unit of units) {
-    await remove(`${paths.unitsDir}/${unit}`);
-    await remove(`${paths.unitsDir}/${unit}.d`);
-  }
-  for (const unit of units) await deps.systemd.resetFailed(unit);
-  await remove(names.settingsFile);
-  if (plan.purge) await remove(names.siteDir);
-  const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
-  if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
-}
-
-/** Takes a site out of the router; a site that had its name beside its own gets it back. */
-async function withdraw(systemd: Systemd, domain: string): Promise<void> {
-  const [, other] = neighbours(domain);
-  const defaults = await loadDefaults();
-  const loaded = other === undefined || !await exists(siteNames(other).settingsFile) ? [] : (await loadSettings([other])).sites;
-  const ranges = rangesOf(defaults);
-  const { offsets } = allot(loaded.map(({ site }) => site), ranges, await takenOffsets(ranges));
-  const published = await publishedOf(loaded, offsets, defaults, false, domain);
-  await syncRouter(systemd, { defaults, published, domains: new Set([domain, ...loaded.map(({ site }) => site.domain)]) });
-}
-
-/** Those of a site's units that no file of the admin's own has taken. */
-async function ownUnits(units: readonly string[]): Promise<string[]> {
-  const own: string[] = [];
-  for (const unit of units) if (isOurs((await readIfThere(`${paths.unitsDir}/${unit}`)) ?? '# Made by sitegen')) own.push(unit);
-  return own;
-}
-
-/** A new site's settings as YAML; keys without a value are left out. */
-export function settingsText(settings: Record<string, unknown>): string {
-  const given = Object.entries(settings).filter(([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0));
-  return `# Settings of a site; "sitegen apply" carries changes out. All keys: ${paths.settings}/example-site.yaml\n${stringify(Object.fromEntries(given), { lineWidth: 0 })}`;
-}
-
-/** Sets or clears `enabled` in a site's settings; apply carries it out. */
-export async function setEnabled(domain: string, enabled: boolean): Promise<void> {
-  // Written out where it stood: taking the key out would take the comments on it along.
-  await editSettings(domain, (text) => ({ enabled: enabled ? (hasKey(text, 'enabled') ? true : undefined) : false }));
-}
-
-/**
- * Changes keys of a site's settings; undefined takes a key out.
- * @throws SitegenError when the result would be wrong; the file then stays as it was
- */
-export async function editSettings(domain: string, changes: Readonly<Record<string, unknown>> | ((text: string) => Readonly<Record<string, unknown>>)): Promise<void> {
-  const { settingsFile } = siteNames(domain);
-  const text = await readIfThere(settingsFile);
-  if (text === undefined) throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
-  const edited = editYaml(text, typeof changes === 'function' ? changes(text) : changes);
-  parseSite(edited, settingsFile);
-  await writeAtomic({ path: settingsFile, content: edited, mode: 0o600 });
-}
-
-/** Stops a site's units: the socket first, so that nobody wakes it again. */
-async function stopAll({ systemd }: Pick<Deps, 'systemd'>, units: readonly string[]): Promise<void> {
-  for (const unit of [...units].reverse()) await systemd.stop(unit);
 }

@@ -8,8 +8,10 @@ import { desired, type Desired } from '../pure/desired.ts';
 import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs, type Actual, type Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
+import { repairCertificates } from './certs.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
 import { rangesOf } from '../pure/site.ts';
+import { pullSite, shownCommit } from './pull.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
@@ -136,9 +138,12 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     const wakes = actual.units.get(socket) === 'active' && steps.some((step) => step.do === 'create container');
     await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
   });
+  await pullNew(deps, change, result);
   // Last, as a name that the router knows has to lead somewhere.
   try {
-    result.done.push(...await syncRouter(deps.systemd, change));
+    result.done.push(...await syncRouter(deps.systemd, change), ...await repairCertificates(change.published.map(({ file }) => file), domains === undefined));
+    // One process for all: it takes them one after the other, and knows when each is due.
+    if (change.published.some(({ site }) => site.enabled && site.entry.certificate === 'acme')) await deps.systemd.enqueue(shared.renewUnit);
   } catch (error) {
     result.faults.push({ domain: 'router', reason: faultOf(error) });
   }
@@ -253,6 +258,19 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'reload': {
       break;
+    }
+  }
+}
+
+/** Static sites whose repository was never pulled. */
+async function pullNew({ report }: Pick<Deps, 'report'>, { published }: RouterChange, result: ApplyResult): Promise<void> {
+  for (const { file } of published) {
+    if (file.static?.git === undefined || await shownCommit(siteNames(file.domain)) !== undefined) continue;
+    try {
+      await pullSite(file.domain, file.static, report);
+      result.done.push(`${file.domain}: pulled its repository`);
+    } catch (error) {
+      result.faults.push({ domain: file.domain, reason: faultOf(error) });
     }
   }
 }

@@ -3,7 +3,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { hasAddress } from '../pure/site.ts';
 import { apply } from './apply.ts';
-import { editSettings, setEnabled } from './add.ts';
+import { editSettings, setEnabled } from './edit.ts';
 import type { Deps } from './machine.ts';
 import { loadSettings, type Fault } from './settings.ts';
 

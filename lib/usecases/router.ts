@@ -10,12 +10,14 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { builtInRouter, parseUsers, routerConfig, routerDropIns, usersConfig } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
 import { entriesOf, mapNames, mapText, noEntries, ownerOfEntry, parseMap, runtimeMaps, withEntries, type MapEntries } from '../pure/routes.ts';
-import type { DefaultsFile } from '../pure/schema.ts';
+import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { hasAddress, rangesOf, type Site } from '../pure/site.ts';
+import { ensureSelfSigned, routerOwner } from './certs.ts';
 import { ownerOf, templatesDir, type LoadedSite } from './settings.ts';
 
 /** One site as the router is to know it. */
 export interface Published {
+  file: SiteFile;
   site: Site;
   entries: MapEntries;
 }
@@ -45,12 +47,12 @@ const many = 40;
 export async function publishedOf(sites: readonly LoadedSite[], offsets: ReadonlyMap<string, number>, defaults: DefaultsFile, all: boolean, leaving?: string): Promise<Published[]> {
   const ranges = rangesOf(defaults);
   const named = new Set(sites.flatMap(({ site }) => [site.domain, ...site.aliases, ...site.redirects]));
-  return Promise.all(sites.map(async ({ site }) => {
+  return Promise.all(sites.map(async ({ site, file }) => {
     const other = site.entry.www === 'none' ? undefined : wwwCounterpart(site.domain);
     const free = other !== undefined && !named.has(other) && (all || [undefined, leaving].includes((await ownerOf([other], site.domain))?.owner));
     const offset = offsets.get(site.domain);
     const address = hasAddress(site) && offset !== undefined ? addressAt(offset, ranges).site : '';
-    return { site, entries: entriesOf(site, address, free ? other : undefined) };
+    return { file, site, entries: entriesOf(site, address, free ? other : undefined) };
   }));
 }
 
@@ -81,6 +83,8 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
     return runs && constant.length === 0 ? [...lines, ...await correct(connectRouter(), after, change.domains, true)] : lines;
   }
 
+  // Without any certificate it does not start.
+  lines.push(...await ensureSelfSigned());
   await writeChecked(files, changed);
   await writeDropIns(systemd, dropIns, lines);
   for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.unitsDir}/${unit}`]);
@@ -152,7 +156,8 @@ async function filesOf(defaults: DefaultsFile, maps: MapEntries, users: Readonly
   const config = routerConfig(template, logFormat.trim(), defaults.router, headers, `${directory}/pages`, await hasIpv6());
   return [
     { path: router.config, content: config },
-    { path: router.users, content: usersConfig(users), mode: 0o640 },
+    // HAProxy reads it as its own user, and hashed passwords are nobody else's.
+    { path: router.users, content: usersConfig(users), mode: 0o600, owner: await routerOwner() },
     { path: router.probes, content: (defaults.router?.probes ?? builtInRouter.probes).map((path) => `${path}\n`).join('') },
     { path: router.upstreamCa, content: await authorities(defaults.router?.upstreamCa) },
     ...mapNames.map((name) => ({ path: mapFile(name), content: mapText(maps[name]) })),
@@ -180,10 +185,6 @@ async function writeChecked(files: readonly FileToWrite[], changed: readonly Fil
   for (const path of [...needed, router.certList, router.probes]) if (!await exists(path)) await writeAtomic({ path, content: '' });
   if (changed.some(({ path }) => path === router.config || path === router.users)) await check(files);
   await writeAtomic(...changed);
-  if (!changed.some(({ path }) => path === router.users)) return;
-  // HAProxy reads it as its own user, and hashed passwords are nobody else's.
-  const { stdout } = await execute('id', ['-g', router.user]);
-  await fs.chown(router.users, 0, Number(stdout));
 }
 
 /** @throws SitegenError with HAProxy's own words when it would refuse the configuration */

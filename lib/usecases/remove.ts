@@ -1,0 +1,85 @@
+import { exists, namesIn, readIfThere, remove } from '../effects/files.ts';
+import type { Systemd } from '../effects/systemd.ts';
+import { allot } from '../pure/allot.ts';
+import { isOurs } from '../pure/diff.ts';
+import { SitegenError } from '../pure/errors.ts';
+import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import { rangesOf } from '../pure/site.ts';
+import { removeContainer } from './apply.ts';
+import { forgetCertificate, uninstallCertificate } from './certs.ts';
+import type { Deps } from './machine.ts';
+import { removeCheckout } from './pull.ts';
+import { neighbours, publishedOf, syncRouter } from './router.ts';
+import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
+
+/** What a removal takes away. */
+export interface RemovePlan {
+  domain: string;
+  purge: boolean;
+  lines: string[];
+}
+
+/** Checks that a site exists, and says what its removal would take away. */
+export async function planRemove(domainInput: string, purge: boolean): Promise<RemovePlan> {
+  const domain = parseDomain(domainInput);
+  const names = siteNames(domain);
+  const units = await ownUnits(names.units);
+  const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
+  const lines: string[] = [];
+  for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
+  if (lines.length === 0) {
+    throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
+  }
+  lines.push(`remove container ${names.container}`);
+  return { domain, purge, lines };
+}
+
+/**
+ * Removes a site: requests in flight are finished, then units, container and settings go.
+ * Its data stays unless `purge`. May be repeated after an interruption.
+ */
+export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
+  const names = siteNames(plan.domain);
+  const units = await ownUnits(names.units);
+  await withdraw(deps.systemd, plan.domain);
+  await stopAll(deps, units);
+  if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
+  await removeContainer(deps.docker, names);
+  for (const unit of units) {
+    await remove(`${paths.unitsDir}/${unit}`);
+    await remove(`${paths.unitsDir}/${unit}.d`);
+  }
+  for (const unit of units) await deps.systemd.resetFailed(unit);
+  await remove(names.settingsFile);
+  await removeCheckout(plan.domain);
+  if (plan.purge) {
+    await remove(names.siteDir);
+    await forgetCertificate(plan.domain);
+  }
+  const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
+  if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
+}
+
+/** Takes a site out of the router; a site that had its name beside its own gets it back. */
+export async function withdraw(systemd: Systemd, domain: string): Promise<void> {
+  const [, other] = neighbours(domain);
+  const defaults = await loadDefaults();
+  const loaded = other === undefined || !await exists(siteNames(other).settingsFile) ? [] : (await loadSettings([other])).sites;
+  const ranges = rangesOf(defaults);
+  const { offsets } = allot(loaded.map(({ site }) => site), ranges, await takenOffsets(ranges));
+  const published = await publishedOf(loaded, offsets, defaults, false, domain);
+  await uninstallCertificate(domain);
+  await syncRouter(systemd, { defaults, published, domains: new Set([domain, ...loaded.map(({ site }) => site.domain)]) });
+}
+
+/** Those of a site's units that no file of the admin's own has taken. */
+async function ownUnits(units: readonly string[]): Promise<string[]> {
+  const own: string[] = [];
+  for (const unit of units) if (isOurs((await readIfThere(`${paths.unitsDir}/${unit}`)) ?? '# Made by sitegen')) own.push(unit);
+  return own;
+}
+
+/** Stops a site's units: the socket first, so that nobody wakes it again. */
+export async function stopAll({ systemd }: Pick<Deps, 'systemd'>, units: readonly string[]): Promise<void> {
+  for (const unit of [...units].reverse()) await systemd.stop(unit);
+}
