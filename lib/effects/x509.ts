@@ -25,7 +25,7 @@ export async function selfSigned(name: string): Promise<string> {
   try {
     // Key and certificate both come on standard output: there is never a file of it.
     const { stdout } = await execute('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
-      '-keyout', '/dev/stdout', '-subj', `/CN=${name}`, '-addext', 'basicConstraints=critical,CA:FALSE', '-days', '3650']);
+      '-keyout', '-', '-subj', `/CN=${name}`, '-addext', 'basicConstraints=critical,CA:FALSE', '-days', '3650']);
     return stdout;
   } catch (error) {
     throw new SitegenError('openssl could not make a certificate', { hint: 'run install.sh again, which installs it', cause: (error as { stderr?: string }).stderr });
