@@ -10,6 +10,7 @@ const layers = ['cmd', 'lib/usecases', 'lib/effects', 'lib/pure'] as const;
 
 /** Libraries that one file alone knows. */
 const owners: Record<string, string> = {
+  'acme-client': 'lib/effects/acme.ts',
   dockerode: 'lib/effects/docker.ts',
   'tar-stream': 'lib/effects/docker.ts',
   'dbus-next': 'lib/effects/systemd.ts',

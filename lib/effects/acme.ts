@@ -43,9 +43,10 @@ export interface Order {
 export interface Acme {
   /** @param replaces RFC 9773's name of the certificate that this one renews; left out when the server wants none */
   order(names: readonly string[], replaces?: string): Promise<Order>;
-  /** When a certificate should be renewed; undefined when the server says nothing about it. */
-  window(renewalId: string): Promise<{ start: string; end: string; askAgainMs: number } | undefined>;
 }
+
+/** When a certificate should be renewed; undefined when the server says nothing about this one. */
+export type AskWindow = (renewalId: string) => Promise<{ start: string; end: string; askAgainMs: number } | undefined>;
 
 /** What the server refused. */
 export class AcmeError extends SitegenError {
@@ -114,15 +115,23 @@ export async function openAcme(options: AcmeOptions): Promise<Acme> {
         },
       };
     },
-    async window(id) {
-      const { renewalInfo } = JSON.parse((await askPatiently(directory, { method: 'GET', ca: options.ca })).body) as { renewalInfo?: string };
-      if (renewalInfo === undefined) return undefined;
-      const { status, headers, body } = await askPatiently(`${renewalInfo.replace(/\/$/, '')}/${id}`, { method: 'GET', ca: options.ca });
-      if (status !== 200) return undefined;
-      const { suggestedWindow: { start, end } = {} } = JSON.parse(body) as { suggestedWindow?: { start?: string; end?: string } };
-      if (start === undefined || end === undefined || !(Date.parse(start) <= Date.parse(end))) return undefined;
-      return { start, end, askAgainMs: retryAfterMs(headers) ?? 6 * hourMs };
-    },
+  };
+}
+
+/**
+ * How to ask a server when it wants certificates renewed (RFC 9773); needs no account.
+ * @returns undefined when the server does not tell
+ * @throws AcmeError when it cannot be reached
+ */
+export async function openWindows({ directory, ca }: Pick<AcmeOptions, 'directory' | 'ca'>): Promise<AskWindow | undefined> {
+  const answer = await askPatiently(directory, { method: 'GET', ca });
+  const { renewalInfo } = parse(answer.body) as { renewalInfo?: string };
+  if (renewalInfo === undefined) return undefined;
+  return async (id) => {
+    const { status, headers, body } = await askPatiently(`${renewalInfo.replace(/\/$/, '')}/${id}`, { method: 'GET', ca });
+    const { suggestedWindow: { start, end } = {} } = parse(status === 200 ? body : '') as { suggestedWindow?: { start?: string; end?: string } };
+    if (start === undefined || end === undefined || !(Date.parse(start) <= Date.parse(end))) return undefined;
+    return { start, end, askAgainMs: retryAfterMs(headers) ?? 6 * hourMs };
   };
 }
 
@@ -210,7 +219,7 @@ async function askPatiently(url: string, question: Question): Promise<Answer> {
 
 function askOnce(url: string, { method, headers, body, ca }: Question): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const unreachable = (error: Error) => { reject(new AcmeError(`${hostOf(url)} cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code || 'no connection'}`, { cause: error })); };
+    const unreachable = (error: Error) => { reject(new AcmeError(`${hostOf(url)} cannot be reached: ${error.message === '' ? ((error as NodeJS.ErrnoException).code ?? 'no connection') : error.message}`, { cause: error })); };
     const request = https.request(url, {
       method, headers: { ...headers, 'user-agent': 'sitegen', ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }) },
       timeout: answerMs, ...(ca === undefined ? {} : { ca }),
@@ -240,16 +249,20 @@ interface Problem {
 }
 
 function problemOf({ status, headers, body }: Answer, url: string): AcmeError {
-  let problem: Problem = {};
-  try {
-    problem = JSON.parse(body) as Problem;
-  } catch {
-    // Not every server between here and there speaks of problems.
-  }
+  const problem = parse(body) as Problem;
   const type = /^urn:ietf:params:acme:error:(\w+)$/.exec(problem.type ?? '')?.[1] ?? (status === 429 ? 'rateLimited' : `status ${status}`);
   const names = new Map((problem.subproblems ?? []).flatMap((one) => (one.identifier?.value === undefined ? [] : [[one.identifier.value, detailOf(one)] as const])));
   const wait = retryAfterMs(headers) ?? (type === 'rateLimited' ? hourMs : undefined);
   return new AcmeError(`${hostOf(url)} answers ${status}: ${detailOf(problem)}`, { type, retryAfterMs: wait, names });
+}
+
+/** Not every server between here and there speaks JSON. */
+function parse(body: string): object {
+  try {
+    return (JSON.parse(body) ?? {}) as object;
+  } catch {
+    return {};
+  }
 }
 
 function detailOf(problem: unknown): string {

@@ -4,11 +4,12 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { SitegenError } from '../pure/errors.ts';
 
-/** A file to write; mode is 0644 unless given. */
+/** A file to write; mode is 0644 unless given, and the owner whoever runs this. */
 export interface FileToWrite {
   path: string;
   content: string;
   mode?: number;
+  owner?: { uid: number; gid: number } | undefined;
 }
 
 /**
@@ -17,7 +18,7 @@ export interface FileToWrite {
  */
 export async function writeAtomic(...files: readonly FileToWrite[]): Promise<void> {
   const directories = new Set<string>();
-  for (const { path: file, content, mode = 0o644 } of files) {
+  for (const { path: file, content, mode = 0o644, owner } of files) {
     const directory = path.dirname(file);
     // Not derived from the name, which may already be as long as a file system allows.
     const temporary = path.join(directory, `.sitegen-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
@@ -25,6 +26,8 @@ export async function writeAtomic(...files: readonly FileToWrite[]): Promise<voi
       if (!directories.has(directory)) await fs.mkdir(directory, { recursive: true });
       const handle = await fs.open(temporary, 'wx', mode);
       try {
+        // Before there is anything to read in it.
+        if (owner) await handle.chown(owner.uid, owner.gid);
         await handle.writeFile(content);
         await handle.sync();
       } finally {

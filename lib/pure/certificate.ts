@@ -26,6 +26,11 @@ export function certificateNames(file: Pick<SiteFile, 'domain' | 'aliases' | 're
   return { named, implied: other === undefined || named.includes(other) || taken(other) ? undefined : other };
 }
 
+/** All names that some sites say are theirs. */
+export function claimedBy(files: readonly Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>[]): Set<string> {
+  return new Set(files.flatMap(({ domain, aliases = [], redirects = [] }) => [domain, ...aliases, ...redirects]));
+}
+
 /** The first certificate of a PEM, which is the site's own, or undefined when there is none that can be read. */
 export function readCertificate(pem: string): Certificate | undefined {
   const [first] = pem.match(certificates) ?? [];
@@ -33,6 +38,20 @@ export function readCertificate(pem: string): Certificate | undefined {
     return first === undefined ? undefined : factsOf(new X509Certificate(first));
   } catch {
     return undefined;
+  }
+}
+
+/** Certificate with chain and key taken out of one PEM, or of several put together. */
+export function splitPair(pem: string): { chain: string; key: string } {
+  return { chain: (pem.match(certificates) ?? []).map((block) => `${block}\n`).join(''), key: `${privateKey.exec(pem)?.[0] ?? ''}\n` };
+}
+
+/** Whether a certificate and a key in PEM belong together; false when one cannot be read. */
+export function isPair({ chain, key }: { chain: string; key: string }): boolean {
+  try {
+    return new X509Certificate(chain.match(certificates)?.[0] ?? '').checkPrivateKey(createPrivateKey(privateKey.exec(key)?.[0] ?? ''));
+  } catch {
+    return false;
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Certificate } from './certificate.ts';
+import { covers, type Certificate } from './certificate.ts';
 
 /** What is kept of a site's certificate between tries; times are ISO 8601. */
 export interface CertState {
@@ -10,6 +10,8 @@ export interface CertState {
   failingSince?: string | undefined;
   nextTry?: string | undefined;
   lastError?: string | undefined;
+  /** Until when the authority has asked not to be asked again. */
+  limitedUntil?: string | undefined;
   /** Why what lies in the folder is not served. */
   refused?: string | undefined;
   /** When the last alarm went out. */
@@ -73,8 +75,15 @@ export function backoffMs(failures: number, domain: string, life?: Life): number
 /** The state after a try that failed. @param retryAfterMs what the authority asks for, kept at least */
 export function failed(state: CertState, failure: { reason: string; retryAfterMs?: number | undefined }, domain: string, now: Date, life?: Life): CertState {
   const failures = state.failures + 1;
-  const wait = Math.max(backoffMs(failures, domain, life), failure.retryAfterMs ?? 0);
-  return { ...state, failures, lastError: failure.reason, failingSince: state.failingSince ?? now.toISOString(), nextTry: new Date(now.getTime() + wait).toISOString() };
+  const later = (ms: number) => new Date(now.getTime() + ms).toISOString();
+  return {
+    ...state,
+    failures,
+    lastError: failure.reason,
+    failingSince: state.failingSince ?? now.toISOString(),
+    nextTry: later(Math.max(backoffMs(failures, domain, life), failure.retryAfterMs ?? 0)),
+    limitedUntil: failure.retryAfterMs === undefined ? undefined : later(failure.retryAfterMs),
+  };
 }
 
 /** The state after a try that worked: what it left out is kept for the next one. */
@@ -105,4 +114,23 @@ export function alarmDue(state: CertState, life: Life | undefined, now: Date): b
   const silent = now.getTime() - Date.parse(state.alarmed);
   // A little less than a day, so that a daily try is not put off to the next one.
   return silent < 0 || silent >= dayMs - hourMs;
+}
+
+/**
+ * What there is to do for a certificate from ACME.
+ * @param names all that it is wanted for, the domain among them
+ * @returns due: it has to be had anew; open: names that it is without, and that may be tried again;
+ *   waits: a try has failed, and the next one is later
+ */
+export function tasksOf(state: CertState, certificate: Certificate | undefined, names: readonly string[], domain: string, now: Date): { due: boolean; open: string[]; waits: boolean } {
+  return {
+    due: certificate === undefined || renewalTime(certificate, domain, state.window) <= now,
+    open: names.filter((name) => !(certificate && covers(certificate, name)) && (name === domain || !isLater(state.leftOut[name]?.nextTry, now))),
+    waits: isLater(state.nextTry, now),
+  };
+}
+
+/** Whether a time is still to come; none, or one that cannot be read, is not. */
+export function isLater(time: string | undefined, now: Date): boolean {
+  return time !== undefined && Date.parse(time) > now.getTime();
 }
