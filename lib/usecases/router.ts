@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import fs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { exists, linkInto, readIfThere, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
+import { wildcardListeners } from '../effects/network.ts';
 import { connectRouter, routerRuns, type Router } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { addressAt } from '../pure/addresses.ts';
@@ -179,25 +180,29 @@ async function differing(files: readonly FileToWrite[]): Promise<FileToWrite[]> 
   return changed;
 }
 
-/** Writes files; a configuration that HAProxy would refuse takes nobody's place, and nothing changes. */
+/** Writes files; what HAProxy would refuse takes nobody's place, and nothing changes. */
 async function writeChecked(files: readonly FileToWrite[], changed: readonly FileToWrite[]): Promise<void> {
   const needed = [...mapNames, ...runtimeMaps].map((name) => mapFile(name));
-  for (const path of [...needed, router.certList, router.probes]) if (!await exists(path)) await writeAtomic({ path, content: '' });
-  if (changed.some(({ path }) => path === router.config || path === router.users)) await check(files);
+  for (const path of [...needed, router.certList]) if (!await exists(path)) await writeAtomic({ path, content: '' });
+  const constant = files.filter(({ path }) => !path.startsWith(`${router.mapsDir}/`));
+  if (changed.some((file) => constant.includes(file))) await check(constant);
   await writeAtomic(...changed);
 }
 
-/** @throws SitegenError with HAProxy's own words when it would refuse the configuration */
+/** @throws SitegenError with HAProxy's own words when it would refuse these files */
 async function check(files: readonly FileToWrite[]): Promise<void> {
-  const trials = files.filter(({ path }) => path === router.config || path === router.users).map((file) => ({
+  const trial = (path: string) => `${path}.new`;
+  const trials = files.map((file) => ({
     ...file,
-    path: `${file.path}.new`,
-    // Descriptors are the service's own; what is checked does not bind anything.
-    content: file.content.replaceAll(/bind fd@(\d)/g, 'bind unix@/run/sitegen/trial-$1.sock'),
+    path: trial(file.path),
+    content: file.path !== router.config ? file.content : file.content
+      // Descriptors are the service's own; what is checked does not bind anything.
+      .replaceAll(/bind fd@(\d)/g, `bind unix@${paths.runDir}/trial-$1.sock`)
+      .replaceAll(router.probes, trial(router.probes)).replaceAll(router.upstreamCa, trial(router.upstreamCa)),
   }));
   try {
     await writeAtomic(...trials);
-    await execute('haproxy', ['-c', ...trials.flatMap(({ path }) => ['-f', path])]);
+    await execute('haproxy', ['-c', '-f', trial(router.config), '-f', trial(router.users)]);
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
@@ -228,8 +233,17 @@ async function correct(api: Router, after: MapEntries, domains: ReadonlySet<stri
   return lines;
 }
 
+/** A web server that was there before is why the router usually cannot start. */
 async function startRouter(systemd: Systemd): Promise<void> {
-  await systemd.start(router.socketUnit);
+  try {
+    await systemd.start(router.socketUnit);
+  } catch (error) {
+    const others = [...new Set([...await wildcardListeners(80), ...await wildcardListeners(443)])];
+    if (others.length === 0) throw error;
+    throw new SitegenError(`the router cannot listen: ${others.join(', ')} has port 80 or 443`, {
+      hint: `stop it and run "sitegen apply"; or, to go without the router, set router.enabled to false in ${paths.defaultsFile}`, cause: error,
+    });
+  }
   await systemd.start(router.unit);
 }
 
