@@ -87,11 +87,14 @@ export function networkRange(text: string): string | undefined {
   if (family === 0 || rest.length > 0 || (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > most))) return undefined;
   const cidr = `${address}/${bits ?? most}`;
   const network = family === 4 ? ipaddr.IPv4.networkAddressFromCIDR(cidr) : ipaddr.IPv6.networkAddressFromCIDR(cidr);
-  return `${network.toString()}/${Number(bits ?? most)}`;
+  const length = Number(bits ?? most);
+  // An IPv4 address in the notation of IPv6 is one all the same: no connection comes from it.
+  if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress() && length >= 96) return `${network.toIPv4Address().toString()}/${length - 96}`;
+  return `${network.toString()}/${length}`;
 }
 
 /**
- * A range of either family as its networks of a greater length.
+ * A range of either family as its networks of a greater length, in the notation of inet_ntop(3).
  * @param bits length of each, not less than the range's own
  */
 export function subnets(range: string, bits: number): string[] {
@@ -101,7 +104,7 @@ export function subnets(range: string, bits: number): string[] {
   const stride = 1n << BigInt(bytes.length * 8 - bits);
   return Array.from({ length: 2 ** (bits - length) }, (_, index) => {
     const hex = (start + BigInt(index) * stride).toString(16).padStart(bytes.length * 2, '0');
-    return ipaddr.fromByteArray([...Buffer.from(hex, 'hex')]).toString();
+    return toNotation(Buffer.from(hex, 'hex'));
   });
 }
 
@@ -132,6 +135,18 @@ function base(cidr: string): number {
 
 function toNumber(address: string): number {
   return Buffer.from(ipaddr.IPv4.parse(address).toByteArray()).readUInt32BE(0);
+}
+
+/** As inet_ntop(3) writes it: the first of the longest runs of zeros is shortened, and IPv4 within IPv6 is shown as such. */
+function toNotation(bytes: Buffer): string {
+  if (bytes.length === 4) return [...bytes].join('.');
+  const words = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(2 * index));
+  const zerosFrom = words.map((_, at) => [...words.slice(at), 1].findIndex((word) => word !== 0));
+  const length = Math.max(...zerosFrom);
+  const at = zerosFrom.indexOf(length);
+  if (at === 0 && (length === 6 || (length === 5 && words[5] === 0xff_ff))) return `::${length === 5 ? 'ffff:' : ''}${[...bytes.subarray(12)].join('.')}`;
+  const text = (part: readonly number[]) => part.map((word) => word.toString(16)).join(':');
+  return length < 2 ? text(words) : `${text(words.slice(0, at))}::${text(words.slice(at + length))}`;
 }
 
 function toText(value: number): string {

@@ -17,6 +17,7 @@ export function parseSite(text: string, file: string): SiteFile {
     return [
       ...(misnamed ? [{ path: ['domain'], message: `"${site.domain}" belongs into ${expected}: rename the file or correct the domain` }] : []),
       ...twice(site),
+      ...circle(site),
       ...volumeFaults(site.volumes ?? []),
     ];
   });
@@ -106,9 +107,18 @@ function faultsOf(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown): F
   const shown = given === undefined || typeof given === 'object' ? '' : `${typeof given === 'number' ? given : JSON.stringify(given)} `;
   const wrong = given === undefined ? 'is missing' : given === null ? 'is empty' : `${shown}is of the wrong type`;
   if (issue.code === 'invalid_type') return [{ path: issue.path, message: `${wrong}; allowed: ${typeNames[issue.expected] ?? issue.expected}` }];
+  if (issue.code === 'invalid_union') {
+    const options = issue.errors.filter((inner) => inner.length > 0 && inner.every((each) => isWithin(each)));
+    if (options.length === 1) return (options[0] ?? []).flatMap((inner) => faultsOf({ ...inner, path: [...issue.path, ...inner.path] }, schema, value));
+  }
   if (issue.code === 'invalid_union' && issue.message === 'Invalid input') return [{ path: issue.path, message: `${wrong}; allowed: text or a number` }];
   const message = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
   return [{ path: issue.path, message: message.startsWith('"') ? message : `${shown}${message}` }];
+}
+
+/** True for a fault of the option of a union that the value is meant for. */
+function isWithin(issue: z.core.$ZodIssue): boolean {
+  return issue.path.length > 0 || !['invalid_type', 'invalid_value', 'unrecognized_keys'].includes(issue.code);
 }
 
 /** Sections whose keys are all commented out read as null; they say nothing. Lists and values keep it, as it may be a slip. */
@@ -136,9 +146,12 @@ export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[
   return Object.keys(shapeOf(at) ?? {});
 }
 
+/** Keys and what they hold; of a union, those of the one option that has any. */
 function shapeOf(schema: unknown): Record<string, unknown> | undefined {
-  const inner = (schema as { def?: { innerType?: unknown } } | undefined)?.def?.innerType;
-  if (inner !== undefined) return shapeOf(inner);
+  const def = (schema as { def?: { innerType?: unknown; options?: readonly unknown[] } } | undefined)?.def;
+  if (def?.innerType !== undefined) return shapeOf(def.innerType);
+  const shapes = (def?.options ?? []).map((option) => shapeOf(option)).filter((shape) => shape !== undefined);
+  if (shapes.length > 0) return shapes.length === 1 ? shapes[0] : undefined;
   return (schema as { shape?: Record<string, unknown> } | undefined)?.shape;
 }
 
@@ -164,6 +177,12 @@ function twice(site: SiteFile): Fault[] {
     seen.add(name);
     return known ? [{ path: [key, index], message: `"${name}" is a name of the site already` }] : [];
   }));
+}
+
+/** Every path of a redirected site is redirected, also one that the redirect itself leads to. */
+function circle({ domain, aliases = [], redirects = [], redirect }: SiteFile): Fault[] {
+  const host = /^https?:\/\/([^/:]+)/.exec(redirect?.to ?? '')?.[1]?.toLowerCase();
+  return host !== undefined && [domain, ...aliases, ...redirects].includes(host) ? [{ path: ['redirect'], message: `leads to the site itself: visitors would go in circles` }] : [];
 }
 
 /** A container could replace a directory inside one volume by a link and have it mounted as another. */

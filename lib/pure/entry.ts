@@ -60,13 +60,13 @@ export function resolveEntry(file: SiteFile, defaults: DefaultsFile, readyMs: nu
     targets: targetsOf(file),
     passthrough: file.passthrough === undefined ? undefined : { to: file.passthrough.to, proxyProtocol: file.passthrough.proxyProtocol ?? false },
     www: file.www ?? 'redirect',
-    http: file.http ?? 'redirect',
+    http: file.http ?? (file.passthrough?.http ? 'serve' : 'redirect'),
     certificate: file.passthrough ? 'none' : (file.certificate ?? (acme?.enabled === false ? 'none' : 'acme')),
     hsts: hsts === 'off' ? '' : `max-age=${Math.round(ms(hsts) / 1000)}`,
     maxBody: parseSize(file.maxBody ?? router?.maxBody ?? builtInEntry.maxBody) ?? 0,
     ownMaxBody: file.maxBody !== undefined && file.maxBody !== 'infinity',
     // The page of a failed wake takes a moment too.
-    serverTimeoutMs: ms(file.timeouts?.response ?? builtInEntry.response) + (readyMs > 0 ? readyMs + 10_000 : 0),
+    serverTimeoutMs: ms(file.timeouts?.response ?? builtInEntry.response) + (readyMs > 0 ? Math.ceil(readyMs) + 10_000 : 0),
     tunnelTimeoutMs: ms(file.timeouts?.tunnel ?? builtInEntry.tunnel),
     allow: file.allow,
     maintenance: maintenance && { retryAfterMs: ms(maintenance.retryAfter ?? builtInEntry.retryAfter), allow: maintenance.allow ?? [] },
@@ -80,7 +80,6 @@ function targetsOf(file: SiteFile): Map<string, Target> {
   const targets = new Map<string, Target>([['', mainTarget(file)]]);
   for (const [path, target] of Object.entries(file.paths ?? {})) {
     const key = path.replace(/\/+$/, '');
-    if (targets.has(key)) throw new SitegenError(`${file.domain}: paths: ${key} is there twice`);
     if ('proxy' in target) targets.set(key, upstreamTarget(file.domain, target.proxy.to, target.proxy.host));
     else if ('static' in target) targets.set(key, { kind: 'static', root: directoryIn(file.domain, target.static), notFound: undefined });
     else targets.set(key, redirectTarget(target.redirect));
@@ -115,6 +114,7 @@ function directoryIn(domain: string, directory: string): string {
   return staticRoot({ directory }, siteNames(domain));
 }
 
+/** Whole milliseconds, as the router counts in no smaller ones. */
 function ms(span: string): number {
-  return parseSpan(span) ?? 0;
+  return Math.ceil(parseSpan(span) ?? 0);
 }

@@ -49,7 +49,7 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
   if (implied !== undefined && !entries.names.has(implied)) put('names', implied, other);
   for (const name of site.redirects) put('names', name, entry.passthrough ? 'pass' : 'redirect');
 
-  put('options', domain, flagsOf(entry), Math.ceil(entry.maintenance?.retryAfterMs ?? 0) / 1000, entry.serverTimeoutMs, entry.tunnelTimeoutMs, entry.maxBody, entry.hsts);
+  put('options', domain, flagsOf(entry), Math.ceil((entry.maintenance?.retryAfterMs ?? 0) / 1000), entry.serverTimeoutMs, entry.tunnelTimeoutMs, entry.maxBody, entry.hsts);
   for (const range of entry.allow ?? []) for (const key of netKeys(range)) put('nets', `${key}|a|${domain}`, 'a');
   for (const range of entry.maintenance?.allow ?? []) for (const key of netKeys(range)) put('nets', `${key}|m|${domain}`, 'm');
   for (const [name, value] of Object.entries(entry.headers)) put('headers', `${domain}|${name.toLowerCase()}`, value);
@@ -104,8 +104,12 @@ export function netKeys(range: string): string[] {
 /** Lines of a map file. @throws SitegenError for what the format cannot hold */
 export function mapText(entries: ReadonlyMap<string, string>): string {
   return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => {
-    if (/[\s\u0000-\u001f]/.test(key) || /[\n\r\0]/.test(value)) throw new SitegenError(`${JSON.stringify(`${key} ${value}`)} cannot be written into a map`);
-    return `${key} ${value}\n`;
+    const line = `${key} ${value}\n`;
+    // HAProxy takes "#" for a comment, cuts spaces off the end, and makes two of a line that is longer than its buffer.
+    if (!/^[^#\s][!-~]*$/.test(key) || !/^[!-~]([ -~]*[!-~])?$/.test(value) || line.length > 8000) {
+      throw new SitegenError(`${JSON.stringify(line.slice(0, 200))} cannot be written into a map`);
+    }
+    return line;
   }).join('');
 }
 

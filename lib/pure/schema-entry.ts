@@ -1,18 +1,28 @@
 import * as z from 'zod';
+import { parseSpan } from './quantities.ts';
 import { bytes, domain, hostPort, isHost, sourceRange, splitHostPort, span, text } from './schema-values.ts';
 
 /** What the router does for a site, and the router itself: parts of the one schema in schema.ts. */
 
 const yearMs = 365 * 86_400_000;
 
-const absolute = (value: string) => /^\/[A-Za-z0-9._/-]*$/.test(value) && !value.split('/').includes('..');
+/** A line of a map has to fit into the router's buffer, whole. */
+const longest = 500;
+
+const absolute = (value: string) => value.length <= longest && /^(\/[A-Za-z0-9._-]+)+$/.test(value) && !/\/\.\.?(\/|$)/.test(value);
+
+/** What a visitor has no business with, be it above or below what is served. */
+const systemDirectories = ['/etc', '/proc', '/sys', '/dev', '/run', '/root', '/boot', '/var/run', '/var/lib/sitegen'];
 
 /** Below the site's data, or absolute where the admin's own files are. */
 const directory = () => text().refine(
-  (value) => /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)$/.test(value) || absolute(value),
-  'is not a directory: write one below the site\'s data, such as www, or an absolute path of letters, digits and ._-',
-).refine((value) => !/^\/+((etc|proc|sys|dev|run|root|boot|var\/lib\/sitegen)(\/|$)|$)/.test(value), 'is a directory of the system: choose another one')
-  .refine((value) => !value.split('/').slice(1).some((part) => part.startsWith('.') && part !== '.'), 'is hidden: its name must not begin with a dot');
+  (value) => value.length <= longest && (value === '/' || /^(\.|(\.\/)?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*\/?)$/.test(value) || absolute(value.replace(/\/$/, ''))),
+  { error: 'is not a directory: write one below the site\'s data, such as www, or an absolute path of letters, digits and ._-', abort: true },
+).refine((value) => {
+  const at = `${value.replace(/\/$/, '')}/`;
+  return !value.startsWith('/') || !systemDirectories.some((other) => at.startsWith(`${other}/`) || `${other}/`.startsWith(at));
+}, 'is a directory of the system, or has one in it: choose another one')
+  .refine((value) => !/\/\.[^/]/.test(value), 'is hidden: its name must not begin with a dot');
 
 /** Upstream of a proxy, taken apart. */
 export interface Upstream {
@@ -29,7 +39,7 @@ export function parseUpstream(value: string): Upstream | undefined {
   const unix = /^unix:(\/.*)$/.exec(value)?.[1];
   if (unix !== undefined) return absolute(unix) && unix.length <= 100 ? { protocol: 'unix', host: unix, port: 0, base: undefined } : undefined;
   const match = /^(https?):\/\/([^/?#@\s]+)(\/[A-Za-z0-9._~/-]*)?$/i.exec(value);
-  if (!match?.[1] || match[2] === undefined) return undefined;
+  if (!match?.[1] || match[2] === undefined || value.length > longest) return undefined;
   const protocol = match[1].toLowerCase() as 'http' | 'https';
   const authority = /:\d+$/.test(match[2]) ? match[2] : `${match[2]}:${protocol === 'http' ? 80 : 443}`;
   const at = splitHostPort(authority);
@@ -48,7 +58,7 @@ const upstream = () => z.string().transform((value, context): Upstream => {
 
 const redirectTarget = () => text().refine((value) => {
   const match = /^https?:\/\/([^/?#@:]+)(:\d{1,5})?(\/[!-~]*)?$/.exec(value);
-  return match?.[1] !== undefined && isHost(match[1].toLowerCase()) && !/["\\|]/.test(value);
+  return match?.[1] !== undefined && isHost(match[1].toLowerCase()) && splitHostPort(`a${match[2] ?? ':1'}`) !== undefined && !/["\\|]/.test(value) && value.length <= 2000;
 }, 'is not a URL to redirect to: write https://example.org or https://example.org/path');
 
 const redirect = z.union([
@@ -79,7 +89,7 @@ const staticFiles = z.union([
     directory: directory().describe('directory that is served; with git, below the checkout').optional(),
     git: gitUrl().describe('repository that is checked out, and pulled every hour').optional(),
     branch: text().regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]*$/, 'is not the name of a branch').describe('the repository\'s own unless given').optional(),
-    notFound: text().regex(/^\/[A-Za-z0-9._/-]+$/, 'is not a path: write for example /404.html').describe('page for what is missing; /404.html unless given').optional(),
+    notFound: text().refine((value) => absolute(value) && !value.includes('/.'), 'is not a path: write for example /404.html').describe('page for what is missing; /404.html unless given').optional(),
   }).refine((value) => value.git === undefined || !value.directory?.startsWith('/'), { message: 'is absolute: with git it is below the checkout', path: ['directory'] }),
 ], 'is neither a directory nor directory, git, branch and notFound');
 
@@ -92,7 +102,8 @@ const passthrough = z.union([
   }),
 ], 'is not an upstream: write host:port, or to, proxyProtocol and http');
 
-const path = z.string().regex(/^(\/[A-Za-z0-9._~-]+){1,6}\/?$/, 'is not a path: write for example /api, with up to six parts of letters, digits and ._~-');
+const path = z.string().regex(/^(\/[A-Za-z0-9._~-]+){1,6}\/?$/, 'is not a path: write for example /api, with up to six parts of letters, digits and ._~-')
+  .refine((value) => value.length <= longest && !/\/\.\.?(\/|$)/.test(value), 'is not a path that visitors can ask for');
 
 /** Of a path: a unix socket has no address of its own to be told by. */
 const pathUpstream = () => upstream().refine((value) => value.protocol !== 'unix', 'is a unix socket, which only a site\'s own proxy can be: write http://host:port');
@@ -109,13 +120,27 @@ const pathTarget = z.union([
   z.strictObject({ redirect: redirect.describe('see redirect of a site') }),
 ], 'is not a target: write http://host:port, or one of proxy, static and redirect');
 
+const pathTargets = z.record(path, pathTarget).superRefine((value, context) => {
+  const again = Object.keys(value).find((key) => key.endsWith('/') && key.slice(0, -1) in value);
+  if (again !== undefined) context.addIssue({ code: 'custom', message: 'is there twice: with and without / at its end', path: [again] });
+});
+
 const headerName = z.string().regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, 'is not a header: use letters, digits and hyphens')
   .refine((name) => !/^(connection|content-length|transfer-encoding|upgrade|keep-alive|te|trailer|date|host|set-cookie)$/i.test(name), 'belongs to the connection: the router sets it itself');
+
+const headers = z.record(headerName, z.string().regex(/^[ -~]*$/, 'must be one line of ASCII characters').max(4000, 'is too long: 4000 characters at most').trim())
+  .superRefine((value, context) => {
+    const names = Object.keys(value).map((name) => name.toLowerCase());
+    const again = Object.keys(value).find((name, index) => names.indexOf(name.toLowerCase()) < index);
+    if (again !== undefined) context.addIssue({ code: 'custom', message: 'is there twice: case does not count', path: [again] });
+  });
 
 const userName = z.string().regex(/^[A-Za-z0-9._@-]{1,64}$/, 'is not a user: use letters, digits and ._@-');
 const passwordHash = () => z.string().regex(/^\$(5|6|2[aby]|y)\$[A-Za-z0-9./$=]{20,200}$/, 'is not a hashed password: make one with sitegen password');
 
-const hsts = () => z.union([z.literal('off'), span(2 * yearMs, '2years')], 'is not a time span: write for example 180d, or off');
+const hsts = () => z.union([z.string(), z.number().positive()]).transform(String)
+  .refine((value) => value === 'off' || parseSpan(value) !== undefined, { error: 'is not a time span: write for example 180d, or off', abort: true })
+  .refine((value) => value === 'off' || ((parseSpan(value) ?? 0) >= 1000 && (parseSpan(value) ?? 0) <= 2 * yearMs), 'is out of range: write 1s to 730d, or off');
 
 /** What every kind of site may say about how it is reached. */
 export const entryFields = {
@@ -123,7 +148,7 @@ export const entryFields = {
   proxy: proxy.describe('an upstream that runs already answers').optional(),
   passthrough: passthrough.describe('TLS connections go on as they are to a server with a certificate of its own').optional(),
   redirect: redirect.describe('visitors are sent elsewhere').optional(),
-  paths: z.record(path, pathTarget).describe('paths that something else answers, as /path: http://host:port').optional(),
+  paths: pathTargets.describe('paths that something else answers, as /path: http://host:port').optional(),
   www: z.enum(['redirect', 'serve', 'none'], 'is not redirect, serve or none').describe('what www. before the domain does, or its absence').optional(),
   redirects: z.array(domain()).describe('names that only redirect to the site').optional(),
   http: z.enum(['redirect', 'serve'], 'is not redirect or serve').describe('what port 80 does; redirect unless given').optional(),
@@ -140,10 +165,10 @@ export const entryFields = {
   ], 'is not true, false, or retryAfter and allow').describe('a page says that work is going on: see sitegen maintenance').optional(),
   timeouts: z.strictObject({
     response: span().describe('how long an awake site may take to begin its answer; 60s unless given'),
-    tunnel: span(30 * 86_400_000, '30days').describe('how long a websocket may be silent; 1h unless given'),
+    tunnel: span(24 * 86_400_000, '24days').describe('how long a websocket may be silent; 1h unless given'),
   }).partial().describe('how long the router waits').optional(),
   maxBody: bytes().describe('size of a request at most; 1G unless given').optional(),
-  headers: z.record(headerName, text()).describe('response headers, set over the site\'s own').optional(),
+  headers: headers.describe('response headers, set over the site\'s own').optional(),
   probes: z.boolean().describe('true: requests that router.probes names reach the site').optional(),
 };
 
@@ -169,8 +194,8 @@ export const routerFields = z.strictObject({
   }).partial().describe('limits of one address: an IPv4 address, or an IPv6 network of 64 bits'),
   maxBody: bytes().describe('see maxBody of a site'),
   log: z.enum(['full', 'anonymous', 'off'], 'is not full, anonymous or off').describe('access log in the journal; anonymous cuts addresses to their network'),
-  probes: z.array(text().regex(/^\/[!-~]+$/, 'is not a path: write for example /.env')).describe('paths that only bots ask for: answered with 404, no site is woken'),
-  statePath: text().regex(/^\/[A-Za-z0-9._/-]+$/, 'is not a path').describe('path at which each site\'s state is told without waking it; /.well-known/sitegen/state unless given'),
+  probes: z.array(text().regex(/^\/[!-~]{1,499}$/, 'is not a path: write for example /.env')).describe('paths that only bots ask for: answered with 404, no site is woken'),
+  statePath: text().refine(absolute, 'is not a path: write for example /state').describe('path at which each site\'s state is told without waking it; /.well-known/sitegen/state unless given'),
   metrics: hostPort('an address').describe('where Prometheus metrics are offered besides /run/sitegen/metrics.sock, such as 127.0.0.1:9475'),
   upstreamCa: text().refine(absolute, 'is not an absolute path').describe('PEM file with authorities that https upstreams are checked with, besides the system\'s'),
 }).partial();
@@ -181,7 +206,10 @@ export const acmeFields = z.strictObject({
   email: text().regex(/^[^\s@]+@[^\s@]+$/, 'is not an e-mail address').describe('told to the certificate authority'),
   directory: z.url({ protocol: /^https$/, error: 'is not a URL: write https://…' }).describe('ACME directory; Let\'s Encrypt\'s unless given'),
   ca: text().refine(absolute, 'is not an absolute path').describe('PEM file with the authority of the directory\'s own certificate, for private ones'),
-  eab: z.strictObject({ kid: text(), key: text().regex(/^[A-Za-z0-9_=+/-]+$/, 'is not base64url') }).describe('external account binding, as the authority gave it'),
+  eab: z.strictObject({
+    kid: text().describe('identifier of the key'),
+    key: text().regex(/^[A-Za-z0-9_=+/-]+$/, 'is not base64url').describe('the key itself, as base64url'),
+  }).describe('external account binding, as the authority gave it'),
   keyType: z.enum(['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'rsa-4096'], 'is not ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096').describe('key of new certificates; ecdsa-p256 unless given'),
   dns: z.array(text()).min(1).describe('program and arguments that set TXT records for dns-01; needed for wildcards'),
 }).partial();
