@@ -1,4 +1,4 @@
-import { exists, namesIn, readIfThere, readMany, remove } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, readMany, remove, writeAtomic } from '../effects/files.ts';
 import { exportCommit, fetchCommit, remoteCommit, type Source } from '../effects/git.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
@@ -34,13 +34,14 @@ export async function pullSite(domain: string, settings: StaticSettings, report:
     const there = await remoteCommit(source);
     const after = there === before ? before : await fetchCommit(`${names.checkoutDir}/repository.git`, source);
     const tree = `${names.checkoutDir}/trees/${after}`;
-    const directory = (settings.directory ?? '').split('/').filter((part) => part !== '' && part !== '.');
+    const directory = partsOf(settings);
     if (after !== before) await build(names, source, before, after);
     // With links on the way to it, the static server would refuse every file.
     if (!await isPlainDirectory(after === before ? tree : building(names), directory)) {
       throw new SitegenError(`${source.remote.url} has no directory "${directory.join('/')}" in its commit ${shortCommit(after)}`, { hint: 'set static.directory to one that it has' });
     }
     if (after !== before) await show(names, before, after);
+    await writeAtomic({ path: sourceFile(names), content: sourceText(settings) });
     return { before, after };
   }).catch((error: unknown) => {
     if (error instanceof SitegenError) throw error;
@@ -48,9 +49,32 @@ export async function pullSite(domain: string, settings: StaticSettings, report:
   });
 }
 
+/**
+ * Whether what visitors are shown is of the repository and branch that the settings name, and has
+ * the directory; not whether it is up to date.
+ */
+export async function isPulled(domain: string, settings: StaticSettings): Promise<boolean> {
+  const names = siteNames(domain);
+  const commit = await shownCommit(names);
+  return commit !== undefined && await readIfThere(sourceFile(names)) === sourceText(settings)
+    && isPlainDirectory(`${names.checkoutDir}/trees/${commit}`, partsOf(settings));
+}
+
 /** Removes all that was pulled for a site; nobody may be shown it any more. */
 export async function removeCheckout(domain: string): Promise<void> {
   await remove(siteNames(domain).checkoutDir);
+}
+
+/**
+ * Removes what was pulled for sites that have no repository now.
+ * @param sites all that have one
+ * @returns the instance names of those that are gone
+ */
+export async function sweepCheckouts(sites: readonly string[]): Promise<string[]> {
+  const kept = new Set(sites.map((domain) => siteNames(domain).id));
+  const gone = (await namesIn(paths.checkoutsDir)).filter((id) => !kept.has(id));
+  for (const id of gone) await remove(`${paths.checkoutsDir}/${id}`);
+  return gone;
 }
 
 /** The commit that visitors of a site are shown; undefined before the first pull. */
@@ -130,6 +154,15 @@ function gitSite(text: string | undefined, domain: string): GitSite {
 function withoutRepository(domain: string): SitegenError {
   return new SitegenError(`${domain}: there is no repository to pull from`, { hint: `set static.git in ${siteNames(domain).settingsFile}` });
 }
+
+/** Says of what the shown tree is a commit. */
+const sourceFile = ({ checkoutDir }: SiteNames) => `${checkoutDir}/source`;
+
+function sourceText({ git = '', branch = '' }: StaticSettings): string {
+  return `${remoteOf(git).url} ${branch}\n`;
+}
+
+const partsOf = ({ directory = '' }: StaticSettings) => directory.split('/').filter((part) => part !== '' && part !== '.');
 
 const building = ({ checkoutDir }: SiteNames) => `${checkoutDir}/trees/new`;
 

@@ -60,7 +60,7 @@ guestTest('a repository is cloned, pulled, and pulled again when there is nothin
   t.is(await guest.sh(`stat -c %a ${checkout}/repository.git; ls ${checkout}/trees | wc -l; umask 077; sitegen pull -q ${domain} >/dev/null; find -L ${root} ! -perm -o+r | wc -l`), '700\n2\n0');
   await commit(guest, 'echo 3 >index.html');
   await pull(guest);
-  t.is(await guest.sh(`ls ${checkout}/trees | wc -l; ls -A ${checkout}`), '2\ncurrent\nrepository.git\ntrees');
+  t.is(await guest.sh(`ls ${checkout}/trees | wc -l; ls -A ${checkout}`), '2\ncurrent\nrepository.git\nsource\ntrees');
   const head = await guest.sh(`git -C ${work}/work rev-parse HEAD`);
   t.deepEqual(JSON.parse((await guest.sitegen('pull', '--all', '--json')).stdout), [{ domain, before: head, after: head }]);
 });
