@@ -12,6 +12,8 @@ import { makeDecision, makeReport } from '../lib/usecases/hold.ts';
 const idleMs = 30_000;
 /** The router lets fewer through; beyond this many at once somebody else is at it. */
 const holdsMax = 256;
+/** Less than the router waits for a state. */
+const patienceMs = 4000;
 
 const report = (error: unknown) => { console.error(error instanceof Error ? (error.stack ?? error.message) : error); };
 const names = makeReport((line) => { console.log(line); }, () => Date.now());
@@ -24,12 +26,19 @@ let connection: Promise<Systemd> | undefined;
 
 /** Runs a question to systemd over one connection, which is made anew after a failure. */
 async function ask<T>(question: (systemd: Systemd) => Promise<T>): Promise<T> {
-  connection ??= import('../lib/effects/systemd.ts').then(({ connectSystemd }) => connectSystemd());
+  const asked = connection ??= import('../lib/effects/systemd.ts').then(({ connectSystemd }) => connectSystemd());
+  let timer: NodeJS.Timeout | undefined;
   try {
-    return await question(await connection);
+    return await Promise.race([
+      asked.then(question),
+      // A bus that turns a connection away says nothing.
+      new Promise<never>((_, reject) => { timer = setTimeout(() => { reject(new Error(`systemd has not answered within ${patienceMs} ms`)); }, patienceMs); }),
+    ]);
   } catch (error) {
-    connection = undefined;
+    if (connection === asked) connection = undefined;
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
