@@ -5,6 +5,7 @@ import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
 import { alarmsCommand } from './alarms.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
+import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
 import { logsCommand } from './logs.ts';
@@ -45,6 +46,7 @@ const parser = yargs(hideBin(process.argv))
   .command(applyCommand)
   .command(diffCommand)
   .command(validateCommand)
+  .command(certsCommand)
   .command(alarmsCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {
