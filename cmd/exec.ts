@@ -3,7 +3,7 @@ import { usageError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';
 import { withSystemd } from './connect.ts';
-import { runInForeground } from './logs.ts';
+import { runInForeground } from './foreground.ts';
 
 interface Options {
   domain: string;

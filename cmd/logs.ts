@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
 import type { CommandModule } from 'yargs';
-import { siteNames } from '../lib/pure/names.ts';
+import { router, siteNames } from '../lib/pure/names.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';
+import { runInForeground } from './foreground.ts';
 
 interface Options {
   domain: string;
+  access?: boolean | undefined;
   follow?: boolean | undefined;
   lines?: number | undefined;
   since?: string | undefined;
@@ -18,15 +19,17 @@ export const logsCommand: CommandModule<object, Options> = {
   describe: 'show the journal of a site',
   builder: (yargs) => yargs
     .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' })
+    .option('access', { type: 'boolean', describe: 'visitors\' requests instead, as the router has logged them' })
     .option('follow', { alias: 'f', type: 'boolean', describe: 'go on with new lines' })
     .option('lines', { alias: 'n', type: 'number', describe: 'the last lines only' })
     .option('since', { type: 'string', describe: 'from this time on, as journalctl reads it: today, "1 hour ago"' })
     .option('grep', { type: 'string', describe: 'only lines that match this expression' })
     .option('json', { type: 'boolean', describe: 'one JSON object a line, with all fields' }),
-  async handler({ domain, follow, lines, since, grep, json }) {
+  async handler({ domain, access, follow, lines, since, grep, json }) {
     const [known = domain] = await selectDomains([domain], false);
     const { service, socket } = siteNames(known);
-    const args = ['--unit', service, '--unit', socket];
+    // Anybody may write a journal's fields, but for those that begin with "_".
+    const args = access === true ? [`SITEGEN_SITE=${known}`, 'SYSLOG_IDENTIFIER=sitegen-access', `_SYSTEMD_UNIT=${router.unit}`] : ['--unit', service, '--unit', socket];
     if (follow) args.push('--follow');
     if (lines !== undefined) args.push('--lines', String(lines));
     if (since !== undefined) args.push('--since', since);
@@ -35,17 +38,3 @@ export const logsCommand: CommandModule<object, Options> = {
     process.exitCode = await runInForeground('journalctl', args);
   },
 };
-
-/**
- * Runs a program on this terminal until it ends; Ctrl-C goes to it alone.
- * @returns its exit code, or 128 and the number of the signal that ended it
- */
-export function runInForeground(program: string, args: readonly string[]): Promise<number> {
-  const ignore = () => undefined;
-  process.on('SIGINT', ignore);
-  return new Promise<number>((resolve, reject) => {
-    const child = spawn(program, args, { stdio: 'inherit' });
-    child.once('error', reject);
-    child.once('close', (code, signal) => { resolve(code ?? (signal === 'SIGINT' ? 130 : 143)); });
-  }).finally(() => process.off('SIGINT', ignore));
-}

@@ -15,6 +15,7 @@ import { maintenanceCommand } from './maintenance.ts';
 import { passwordCommand } from './password.ts';
 import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
+import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
 
@@ -40,6 +41,7 @@ const parser = yargs(hideBin(process.argv))
   .command(enableCommand)
   .command(disableCommand)
   .command(logsCommand)
+  .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
   .command(pullCommand)
