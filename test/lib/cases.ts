@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
@@ -6,7 +6,11 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import type { Desired } from '../../lib/pure/desired.ts';
 import { SitegenError } from '../../lib/pure/errors.ts';
-import { desiredOf, repository, unitText, type Written } from './_site.ts';
+import { parseUsers, routerDropIns } from '../../lib/pure/haproxy.ts';
+import { mapNames } from '../../lib/pure/routes.ts';
+import { isRefusal, parseCase, readCases, type Case } from './_cases.ts';
+import { routedOf, type Routed } from './_router.ts';
+import { desiredOf, unitText } from './_site.ts';
 import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
 
 /*
@@ -19,34 +23,32 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   service ExecStart /usr/lib/sitegen/wake one of the values of a setting in a unit:
  *                                           socket, service, slice or app-slice
  *   slice !MemoryHigh                       the unit does not have the setting
+ *   units slice service socket              the units that the site has, and no others; "none" for none
  *   environment SITEGEN_PORT 80             a variable of the service, as programs see it
  *   container HostConfig.CgroupParent "x"   a value in the container's specification, as JSON
  *   container !HostConfig.Privileged        the specification does not have the key
+ *   container !                             there is no container
  *   directory uploads                       made below the site's data ("." is the data itself)
+ *
+ *   map names www.example.com example.com|redirect
+ *                                           an entry of one of the router's maps
+ *   map names !www.example.com              the map does not have the key
+ *   map !nets                               the map has no entry
+ *   users example.com/alice $6$…            a user whom the router knows, with the hash
+ *   users none                              there is no user
+ *   config http-request …                   a line of the router's configuration
+ *   config !log global                      no line of it is this one
+ *   probes /.env                            a path that the router answers itself
+ *   listen ListenStream=127.0.0.1:9475      a line of the drop-ins for the router's sockets
+ *   entry certificate "manual"              a value of what was decided about the site's entry, as JSON
+ *   defaults acme.email "a@example.com"     a value of sitegen.yaml as it was read, as JSON
+ *
  *   error: fragment                         the settings are refused, and the message has this in it
  */
 
-const folder = `${repository}/test/cases`;
-const kinds = ['socket', 'service', 'slice', 'app-slice'] as const;
+const kinds = ['slice', 'app-slice', 'service', 'socket'] as const;
 
-interface Case {
-  written: Written;
-  asserts: string[];
-}
-
-function parseCase(text: string): Case {
-  const [head = '', tail = ''] = text.split(/^-{10}\n/m);
-  const written: Record<string, string> = {};
-  let section = 'site';
-  for (const line of head.split('\n')) {
-    const mark = /^# (defaults|app|site):$/.exec(line)?.[1];
-    if (mark !== undefined) section = mark;
-    else written[section] = `${written[section] ?? ''}${line}\n`;
-  }
-  return { written: { site: '', ...written }, asserts: tail.split('\n').filter((line) => line.trim() !== '') };
-}
-
-function check(t: ExecutionContext, want: Desired, line: string): void {
+function check(t: ExecutionContext, want: Desired, routed: Routed, line: string): void {
   const [subject = '', key = '', ...rest] = line.split(' ');
   const expected = rest.join(' ');
   const kind = kinds.find((each) => each === subject);
@@ -55,6 +57,10 @@ function check(t: ExecutionContext, want: Desired, line: string): void {
     const values = valuesOf(readUnit(unitText(want, kind)), key.replace('!', ''));
     if (absent) t.deepEqual(values, [], line);
     else t.true(values.includes(expected), `${line}: has ${JSON.stringify(values)}`);
+  } else if (subject === 'units') {
+    const there = kinds.filter((each) => unitText(want, each) !== '');
+    t.is(there.length, want.files.length, line);
+    t.deepEqual(there.length === 0 ? ['none'] : [...there].sort(), [key, ...rest].sort(), line);
   } else if (subject === 'environment') {
     t.is(environmentOf(readUnit(unitText(want, 'service')))[key], expected, line);
   } else if (subject === 'container') {
@@ -63,6 +69,38 @@ function check(t: ExecutionContext, want: Desired, line: string): void {
     else t.deepEqual(value, JSON.parse(expected), line);
   } else if (subject === 'directory') {
     t.true(want.dataDirs.includes(key === '.' ? want.names.dataDir : `${want.names.dataDir}/${key}`), `${line}: has ${want.dataDirs.join(' ')}`);
+  } else {
+    checkRouter(t, routed, line);
+  }
+}
+
+function checkRouter(t: ExecutionContext, routed: Routed, line: string): void {
+  const [subject = '', key = '', ...rest] = line.split(' ');
+  const whole = line.slice(subject.length + 1);
+  if (subject === 'map') {
+    const name = mapNames.find((each) => each === key.replace('!', ''));
+    if (name === undefined) {
+      t.fail(`no such map: ${line}`);
+      return;
+    }
+    const entries = routed.maps[name];
+    const [entry = '', ...value] = rest;
+    if (key.startsWith('!')) t.deepEqual([...entries], [], line);
+    else if (entry.startsWith('!')) t.false(entries.has(entry.slice(1)), `${line}: has ${entries.get(entry.slice(1))}`);
+    else t.is(entries.get(entry), value.join(' '), `${line}: has ${JSON.stringify([...entries])}`);
+  } else if (subject === 'users') {
+    const users = parseUsers(routed.users);
+    if (whole === 'none') t.is(users.size, 0, line);
+    else t.is(users.get(key), rest.join(' '), line);
+  } else if (subject === 'config') {
+    const lines = routed.config.split('\n').map((each) => each.trim());
+    t.is(lines.includes(whole.replace(/^!/, '')), !whole.startsWith('!'), line);
+  } else if (subject === 'probes') {
+    t.true(routed.probes.includes(whole), line);
+  } else if (subject === 'listen') {
+    t.true(routerDropIns(routed.defaults.router, true).some(({ content }) => content?.split('\n').includes(whole)), line);
+  } else if (subject === 'entry' || subject === 'defaults') {
+    t.deepEqual(valueAt(subject === 'entry' ? routed.site.entry : routed.defaults, key), JSON.parse(rest.join(' ')), line);
   } else {
     t.fail(`no such assert: ${line}`);
   }
@@ -80,12 +118,14 @@ function valueAt(value: unknown, dotted: string): unknown {
   return undefined;
 }
 
-function run(t: ExecutionContext, { written, asserts }: Case): void {
+function run(t: ExecutionContext, parsed: Case): void {
+  const { written, asserts } = parsed;
   t.true(asserts.length > 0, 'the case asserts nothing');
   const fragments = asserts.filter((line) => line.startsWith('error: ')).map((line) => line.slice('error: '.length));
-  if (fragments.length === 0) {
+  if (!isRefusal(parsed)) {
     const want = desiredOf(written);
-    for (const line of asserts) check(t, want, line);
+    const routed = routedOf(written);
+    for (const line of asserts) check(t, want, routed, line);
     return;
   }
   t.is(fragments.length, asserts.length, 'a case that is refused has no other asserts');
@@ -97,35 +137,38 @@ const verify = async (files: readonly string[]) => promisify(execFile)('systemd-
   .then(({ stderr }) => stderr, (error: unknown) => (error as { stderr?: string; code?: string | number }).stderr ?? '');
 const hasSystemd = await promisify(execFile)('systemd-analyze', ['--version']).then(() => true, () => false);
 
-const names = (await readdir(folder)).filter((name) => name.endsWith('.case')).sort();
-const cases = await Promise.all(names.map(async (name) => ({ name, parsed: parseCase(await readFile(path.join(folder, name), 'utf8')) })));
+const cases = await readCases();
 
 test('there are cases', (t) => {
   t.true(cases.length > 0);
 });
 
-for (const { name, parsed } of cases) {
-  test(name.replace('.case', '').replaceAll('-', ' '), (t) => { run(t, parsed); });
+for (const each of cases) {
+  test(each.name.replaceAll('-', ' '), (t) => { run(t, each); });
 }
 
 test('a case that asserts nothing, something unknown or something wrong fails', async (t) => {
-  for (const tail of ['', '----------\n', '----------\nunit Slice x\n', '----------\nservice Type simple\n', '----------\nslice !MemoryMax\n', '----------\nenvironment SITEGEN_PORT 81\n',
-    '----------\ncontainer Image "other"\n', '----------\ncontainer !Image\n', '----------\ndirectory other\n', '----------\nerror: anything\n']) {
-    const attempt = await t.try((inner) => { run(inner, parseCase(`domain: example.com\nimage: x\n${tail}`)); });
+  for (const assert of ['', 'unit Slice x', 'service Type simple', 'slice !MemoryMax', 'units none', 'units slice service socket', 'environment SITEGEN_PORT 81',
+    'container Image "other"', 'container !Image', 'container !', 'directory other',
+    'map names example.com other|serve', 'map names other.com example.com|serve', 'map names !example.com', 'map !names', 'map other x y', 'users example.com/alice x', 'config bind fd@9',
+    'config !mode http', 'probes /', 'listen ListenStream=127.0.0.1:9475', 'entry certificate "manual"', 'defaults acme.email "a@example.com"', 'error: anything']) {
+    const attempt = await t.try((inner) => { run(inner, parseCase('x', `domain: example.com\nimage: x\n${assert === '' ? '' : `----------\n${assert}\n`}`)); });
     attempt.discard();
-    t.false(attempt.passed, tail);
+    t.false(attempt.passed, assert);
   }
-  const refused = await t.try((inner) => { run(inner, parseCase('domain: example.com\nport: 0\n----------\nerror: another reason\n')); });
-  refused.discard();
-  t.false(refused.passed);
+  for (const settings of ['port: 0\n----------\nerror: another reason\n', 'auth: {alice: $6$abcdefgh$abcdefghijklmnopqrstuvwx}\n----------\nusers none\n']) {
+    const wrong = await t.try((inner) => { run(inner, parseCase('x', `domain: example.com\n${settings}`)); });
+    wrong.discard();
+    t.false(wrong.passed, settings);
+  }
 });
 
 (hasSystemd ? test : test.skip)('systemd takes every setting of all cases', async (t) => {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'sitegen-units-'));
   t.teardown(() => rm(directory, { recursive: true }));
   const files: string[] = [];
-  for (const { parsed } of cases.filter(({ parsed: { asserts } }) => !asserts.some((line) => line.startsWith('error: ')))) {
-    for (const file of desiredOf(parsed.written).files) {
+  for (const { written } of cases.filter((each) => !isRefusal(each))) {
+    for (const file of desiredOf(written).files) {
       const target = path.join(directory, path.basename(file.path));
       await writeFile(target, file.content);
       files.push(target);
