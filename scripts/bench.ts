@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { openGuest, type Guest } from '../test/e2e/_lab.ts';
 import { execa } from 'execa';
+import { figures, ratio } from './bench/figures.ts';
+import { benchRouter } from './bench/router.ts';
 
 /**
- * `npm run bench [-- wake|memory]`: boots a guest of its own and prints ratios within one run,
+ * `npm run bench [-- wake|memory|router]`: boots a guest of its own and prints ratios within one run,
  * with the raw figures. Absolute times differ from machine to machine and from minute to minute.
  */
 const lab = path.resolve(import.meta.dirname, 'lab');
@@ -12,19 +14,6 @@ const name = 'bench';
 const rounds = Number(process.env['ROUNDS'] ?? 30);
 const wanted = process.argv.slice(2);
 const runs = (topic: string) => wanted.length === 0 || wanted.includes(topic);
-
-const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b);
-const at = (values: readonly number[], share: number) => sorted(values)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
-
-function figures(title: string, values: readonly number[], unit: string): void {
-  console.log(`  ${title.padEnd(44)} median ${at(values, 0.5).toFixed(1)} ${unit}, min ${at(values, 0).toFixed(1)}, p90 ${at(values, 0.9).toFixed(1)}`);
-}
-
-/** Medians of quotients of the same round, which hold when the machine's speed drifts. */
-function ratio(title: string, a: readonly number[], b: readonly number[]): void {
-  const pairs = a.map((value, index) => value / (b[index] ?? Number.NaN));
-  console.log(`  ${title.padEnd(44)} ${at(pairs, 0.5).toFixed(2)}   (${at(pairs, 0.25).toFixed(2)}–${at(pairs, 0.75).toFixed(2)})`);
-}
 
 async function wake(guest: Guest): Promise<void> {
   const script = await readFile(path.resolve(import.meta.dirname, 'bench/wake.mjs'), 'utf8');
@@ -73,6 +62,7 @@ try {
   console.log(await guest.sh(`echo "$(nproc) processors, kernel $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"), systemd $(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'), Docker $(docker version --format '{{.Server.Version}}'), Node $(node --version)"`));
   if (runs('wake')) await wake(guest);
   if (runs('memory')) await memory(guest);
+  if (runs('router')) await benchRouter(guest);
 } finally {
   if (process.env['KEEP'] !== '1') await execa(lab, ['down', name], { stdio: 'inherit' });
 }
