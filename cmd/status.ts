@@ -49,10 +49,10 @@ export const statusCommand: CommandModule<object, Options> = {
 
 function table(sites: readonly SiteStatus[]): void {
   const { dim } = colors();
-  printTable(['SITE', 'KIND', 'STATE', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
+  printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
     site.domain,
-    site.kind ?? '-',
     paint(site.state),
+    site.kind ?? '-',
     site.address ?? '-',
     site.memory.current === null ? '-' : `${formatBytes(site.memory.current)}/${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`,
     dim((site.reason ?? '').split('\n', 1)[0] ?? ''),

@@ -138,6 +138,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     const wakes = actual.units.get(socket) === 'active' && steps.some((step) => step.do === 'create container');
     await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
   });
+  for (const { domain, want } of active) if (!want) await deps.systemd.stop(siteNames(domain).certifyUnit);
   await pullNew(deps, change, result);
   // Last, as a name that the router knows has to lead somewhere.
   try {

@@ -25,7 +25,7 @@ guestTest('a domain of 253 characters, full of hyphens, is added, visited, shown
 guestTest('a domain with a stand-in for its name goes with its settings, too', async (t, guest) => {
   const before = await inventory(guest);
   await guest.site(longest);
-  await guest.sh('rm /etc/sitegen/sites/a-*.yaml; sitegen apply --quiet; rm -r /var/lib/sitegen/sites/a-*');
+  await guest.sh('rm /etc/sitegen/sites/a-*.yaml; sitegen apply --quiet; rm -rf /var/lib/sitegen/sites/a-* /var/lib/sitegen/acme/a-*');
   t.deepEqual(changes(before, await inventory(guest)), []);
 });
 
