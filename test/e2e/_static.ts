@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Guest } from './_guest.ts';
 import { write } from './_machine.ts';
 
@@ -40,18 +41,20 @@ export interface Load {
 /**
  * Asks for pages, each over a connection of its own, from the guest itself, while something is done there.
  * With `pairs`, always for the first and then for the second path, whose texts begin with a number.
+ * With `site`, visits that site through the router, over connections that are kept.
  */
-export async function load(guest: Guest, paths: readonly string[], options: { root?: string; at?: number; pairs?: boolean }, meanwhile: () => Promise<unknown>): Promise<Load> {
-  await write(guest, '/tmp/static-load.mjs', loadProgram);
-  await guest.sh('rm -f /tmp/static-load.stop');
-  const running = guest.run(['node', '/tmp/static-load.mjs', JSON.stringify({ socket, root: options.root ?? www, paths, at: options.at ?? 8, pairs: options.pairs === true })], { timeoutMs: 300_000 });
-  await guest.sh('until [ -e /tmp/static-load.begun ]; do sleep 0.05; done; rm /tmp/static-load.begun');
+export async function load(guest: Guest, paths: readonly string[], options: { root?: string; at?: number; pairs?: boolean; site?: string }, meanwhile: () => Promise<unknown>): Promise<Load> {
+  const at = `/tmp/static-load-${randomBytes(4).toString('hex')}`;
+  await write(guest, `${at}.mjs`, loadProgram);
+  const running = guest.run(['node', `${at}.mjs`, JSON.stringify({ mark: at, socket, root: options.root ?? www, paths, at: options.at ?? 8, pairs: options.pairs === true, site: options.site })], { timeoutMs: 300_000 });
+  await guest.sh(`for i in $(seq 200); do [ ! -e ${at}.begun ] || exit 0; sleep 0.05; done; echo it does not begin; exit 1`);
   try {
     await meanwhile();
   } finally {
-    await guest.sh('touch /tmp/static-load.stop');
+    await guest.sh(`touch ${at}.stop`);
   }
   const { stdout, stderr } = await running;
+  await guest.sh(`rm -f ${at}.*`);
   try {
     return JSON.parse(stdout) as Load;
   } catch {
@@ -62,7 +65,12 @@ export async function load(guest: Guest, paths: readonly string[], options: { ro
 const loadProgram = `
 import fs from 'node:fs';
 import http from 'node:http';
-const { socket, root, paths, at, pairs } = JSON.parse(process.argv[2]);
+import https from 'node:https';
+const { mark, socket, root, paths, at, pairs, site } = JSON.parse(process.argv[2]);
+const agent = new https.Agent({ keepAlive: true });
+const setting = site === undefined
+  ? { socketPath: socket, agent: false, headers: { host: 'static.test', 'x-sitegen-root': root } }
+  : { host: '127.0.0.1', port: 443, agent, servername: site, rejectUnauthorized: false, headers: { host: site } };
 const result = { requests: 0, failed: [], answers: {}, backwards: 0, slowestMs: 0 };
 const get = (path) => new Promise((resolve) => {
   const began = performance.now();
@@ -71,7 +79,7 @@ const get = (path) => new Promise((resolve) => {
     result.slowestMs = Math.max(result.slowestMs, Math.round(performance.now() - began));
     resolve(text);
   };
-  http.get({ socketPath: socket, path, agent: false, headers: { host: 'static.test', 'x-sitegen-root': root }, timeout: 30000 }, (response) => {
+  (site === undefined ? http : https).get({ ...setting, path, timeout: 30000 }, (response) => {
     let text = '';
     response.setEncoding('utf8').on('data', (part) => { text += part; });
     response.on('end', () => {
@@ -92,9 +100,10 @@ const worker = async () => {
     } else for (const path of paths) await get(path);
   }
 };
-setInterval(() => { stop ||= fs.existsSync('/tmp/static-load.stop'); }, 20).unref();
+setInterval(() => { stop ||= fs.existsSync(mark + '.stop'); }, 20).unref();
 const workers = Array.from({ length: at }, worker);
-fs.writeFileSync('/tmp/static-load.begun', '');
+fs.writeFileSync(mark + '.begun', '');
 await Promise.all(workers);
+agent.destroy();
 console.log(JSON.stringify(result));
 `;
