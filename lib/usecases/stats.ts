@@ -10,7 +10,7 @@ import {
 import { allDomains } from './domains.ts';
 
 /** Longer than that, a stop of the router does not wait for another collection. */
-const lockS = 20;
+const lockS = 5;
 
 /** Wakes older than that are not looked for when nothing was ever collected. */
 const firstSpanMs = 24 * hourMs;
