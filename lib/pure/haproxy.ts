@@ -100,8 +100,9 @@ export function routerDropIns(settings: DefaultsFile['router'], ipv6: boolean): 
 }
 
 function target({ host, port }: HostPort): Record<string, string | Record<string, string>[]> {
-  const address = host.includes(':') ? `[${host}]` : host;
-  return { host, address, port: String(port), resolve: isAddress(host) === 0 ? [{}] : [] };
+  // No DNS has to know that name.
+  const address = host.includes(':') ? `[${host}]` : host === 'localhost' ? '127.0.0.1' : host;
+  return { host, address, port: String(port), resolve: isAddress(host) === 0 && host !== 'localhost' ? [{}] : [] };
 }
 
 function text(values: Readonly<Record<string, number>>): Record<string, string> {
