@@ -4,7 +4,7 @@ import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { makeKey } from '../effects/x509.ts';
 import { isPublic } from '../pure/addresses.ts';
-import { checkPair, covers, leadsHere, renewalId, splitPair, type Certificate } from '../pure/certificate.ts';
+import { checkPair, covers, leadsHere, readCertificate, renewalId, splitPair, type Certificate } from '../pure/certificate.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { accountKeyFile, siteNames, type SiteNames } from '../pure/names.ts';
 import { alarmDue, failed, isLater, leaveOut, succeeded, tasksOf, warningTime, type CertState, type LeftOut } from '../pure/renewal.ts';
@@ -122,6 +122,8 @@ async function obtain(task: Task): Promise<Outcome> {
       else if (fresh) drop(name, ways);
       else if (state.leftOut[name]) leftOut[name] = state.leftOut[name];
     }
+    // Authorities refuse a name beside a wildcard that is for it already.
+    for (const name of wanted.keys()) if (!name.startsWith('*.') && wanted.has(`*.${name.slice(name.indexOf('.') + 1)}`)) wanted.delete(name);
     const gain = [...wanted.keys()].some((name) => !(certificate && covers(certificate, name)));
     if (!due && options.force !== true && !gain) return await done(task, state, leftOut);
     const acme = await account(defaults);
@@ -130,7 +132,8 @@ async function obtain(task: Task): Promise<Outcome> {
     if (!due && options.force !== true && proven.every((name) => certificate && covers(certificate, name))) return await done(task, state, leftOut);
     const key = await makeKey(defaults.acme?.keyType);
     const chain = await order.finish(await requestFor(proven, key));
-    const fresh = checkPair({ chain, key }, file.domain, now);
+    // Valid from this very moment by the authority's clock, which may be ahead of ours.
+    const fresh = checkPair({ chain, key }, file.domain, new Date(Math.max(Date.now(), readCertificate(chain)?.notBefore.getTime() ?? 0)));
     if (typeof fresh === 'string') throw new SitegenError(`the authority's certificate cannot be used: ${fresh}`);
     // First, as it tells what is ours from what somebody has made by hand.
     await writeState(names, succeeded(await readState(names), fresh.fingerprint, leftOut));
