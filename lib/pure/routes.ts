@@ -98,7 +98,9 @@ export function netKeys(range: string): string[] {
   const [network = '', text = ''] = range.split('/');
   const step = network.includes(':') ? 8 : 2;
   const index = Math.ceil(Number(text) / step);
-  return subnets(range, index * step).map((each) => `${each}_${index}`);
+  const keys = subnets(range, index * step).map((each) => `${each}_${index}`);
+  // HAProxy 3 masks the loopback address of IPv6 as if it were one of IPv4.
+  return range === '::1/128' ? [...keys, '0.0.0.1_16'] : keys;
 }
 
 /** Lines of a map file. @throws SitegenError for what the format cannot hold */
