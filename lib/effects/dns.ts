@@ -46,13 +46,16 @@ async function serversOf(name: string): Promise<string[]> {
   return [];
 }
 
+/** The program of `acme.dns` could not do what it was asked for. */
+export class HookError extends SitegenError {}
+
 /**
  * Runs the program that sets or removes a TXT record: `ARGV… present|cleanup NAME VALUE`.
- * @throws SitegenError when it ends with another status than 0, or takes longer than `timeoutMs`
+ * @throws HookError when it ends with another status than 0, or takes longer than `timeoutMs`
  */
 export async function runHook(argv: readonly string[], action: 'present' | 'cleanup', name: string, value: string, timeoutMs: number): Promise<void> {
   const [program = '', ...args] = argv;
-  const refuse = (why: string, cause?: unknown) => new SitegenError(`${program} ${action} ${name}: ${why}`, { hint: 'acme.dns in sitegen.yaml names this program', cause });
+  const refuse = (why: string, cause?: unknown) => new HookError(`${program} ${action} ${name}: ${why}`, { hint: 'acme.dns in sitegen.yaml names this program', cause });
   let said = '';
   await new Promise<void>((resolve, reject) => {
     const child = spawn(program, [...args, action, name, value], { stdio: ['ignore', 'inherit', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' });

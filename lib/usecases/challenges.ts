@@ -1,10 +1,10 @@
 import { alpnCertificate, type Authorization, type ChallengeType } from '../effects/acme.ts';
 import { answerAlpn } from '../effects/alpn.ts';
-import { hasTxt, runHook } from '../effects/dns.ts';
+import { hasTxt, HookError, runHook } from '../effects/dns.ts';
 import { withLock } from '../effects/lock.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import { makeKey } from '../effects/x509.ts';
-import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { reasonOf } from '../pure/errors.ts';
 import { mapFile, paths } from '../pure/names.ts';
 import { routerOwner } from './certs.ts';
 
@@ -62,11 +62,6 @@ async function proveByHook(authorization: Authorization, answer: string, { hook,
   const name = `_acme-challenge.${authorization.base}`;
   try {
     await runHook(hook, 'present', name, answer, hookMs);
-  } catch (error) {
-    if (error instanceof SitegenError) return reasonOf(error);
-    throw error;
-  }
-  try {
     const end = Date.now() + spreadMs;
     let there = await hasTxt(name, answer);
     while (!there && Date.now() < end) {
@@ -76,6 +71,9 @@ async function proveByHook(authorization: Authorization, answer: string, { hook,
     // The authority may see more than this machine does, so it decides.
     if (!there) report(`${name}: the record is not seen at all of its name servers after ${spreadMs / 1000} s; trying all the same`);
     return await authorization.prove('dns-01');
+  } catch (error) {
+    if (error instanceof HookError) return reasonOf(error);
+    throw error;
   } finally {
     await runHook(hook, 'cleanup', name, answer, hookMs).catch((error: unknown) => { report(reasonOf(error)); });
   }
