@@ -106,8 +106,9 @@ if [[ ! -f dist/sitegen.mjs ]]; then
   npm run build >&2
 fi
 
-getent passwd sitegen-router >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group sitegen-router
-getent passwd sitegen >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group sitegen
+for user in sitegen sitegen-router sitegen-responder; do
+  getent passwd "$user" >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group "$user"
+done
 
 say "installing to $code"
 rm -rf "$code.new"
@@ -141,6 +142,8 @@ if [[ -d /usr/share/bash-completion/completions ]]; then
 fi
 
 systemctl daemon-reload
+# Its configuration is among the files that have just been replaced.
+systemctl try-reload-or-restart sitegen-static.service
 systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service
 # They wait for somebody who asks, and cost nothing until then.

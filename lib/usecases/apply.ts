@@ -11,7 +11,7 @@ import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { repairCertificates } from './certs.ts';
 import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
 import { rangesOf } from '../pure/site.ts';
-import { pullSite, shownCommit } from './pull.ts';
+import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
 
@@ -140,6 +140,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   });
   for (const { domain, want } of active) if (!want) await deps.systemd.stop(siteNames(domain).certifyUnit);
   await pullNew(deps, change, result);
+  if (domains === undefined && faults.length === 0) await sweepCheckouts(change.published.flatMap(({ file }) => (file.static?.git === undefined ? [] : [file.domain])));
   // Last, as a name that the router knows has to lead somewhere.
   try {
     result.done.push(...await syncRouter(deps.systemd, change), ...await repairCertificates(change.published.map(({ file }) => file), domains === undefined));
@@ -263,10 +264,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
   }
 }
 
-/** Static sites whose repository was never pulled. */
+/** Static sites that have a repository which was not pulled yet. */
 async function pullNew({ report }: Pick<Deps, 'report'>, { published }: RouterChange, result: ApplyResult): Promise<void> {
   for (const { file } of published) {
-    if (file.static?.git === undefined || await shownCommit(siteNames(file.domain)) !== undefined) continue;
+    if (file.static?.git === undefined || await isPulled(file.domain, file.static)) continue;
     try {
       await pullSite(file.domain, file.static, report);
       result.done.push(`${file.domain}: pulled its repository`);

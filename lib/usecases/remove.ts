@@ -42,7 +42,10 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   const units = await ownUnits(names.units);
   // They would write down what is about to go.
-  for (const unit of [names.certifyUnit, names.pullUnit, names.watchUnit]) await deps.systemd.stop(unit);
+  for (const unit of [names.certifyUnit, names.pullUnit, names.watchUnit]) {
+    await deps.systemd.stop(unit);
+    await deps.systemd.resetFailed(unit);
+  }
   await withdraw(deps.systemd, plan.domain);
   await stopAll(deps, units);
   if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
