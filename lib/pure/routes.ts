@@ -41,7 +41,11 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
   const entries = noEntries();
   const { domain, entry } = site;
   if (!site.enabled) return entries;
-  const put = (map: MapName, key: string, ...fields: (string | number)[]) => entries[map].set(key, [domain, ...fields].join('|'));
+  const put = (map: MapName, key: string, ...fields: (string | number)[]) => {
+    // A header's value is the last field, and may have the separator in it.
+    if (map !== 'headers' && fields.some((field) => String(field).includes('|'))) throw new SitegenError(`${domain}: ${JSON.stringify(fields)} cannot be written into a map`);
+    entries[map].set(key, [domain, ...fields].join('|'));
+  };
   const serve = entry.passthrough ? 'pass' : 'serve';
   for (const name of [domain, ...site.aliases]) put('names', name, serve);
   // With passthrough the certificate for the other name is the upstream's too.

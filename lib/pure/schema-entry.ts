@@ -128,7 +128,11 @@ const pathTargets = z.record(path, pathTarget).superRefine((value, context) => {
 const headerName = z.string().regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, 'is not a header: use letters, digits and hyphens')
   .refine((name) => !/^(connection|content-length|transfer-encoding|upgrade|keep-alive|te|trailer|date|host|set-cookie)$/i.test(name), 'belongs to the connection: the router sets it itself');
 
-const headers = z.record(headerName, z.string().regex(/^[ -~]*$/, 'must be one line of ASCII characters').max(4000, 'is too long: 4000 characters at most').trim())
+/** For the running router " <<" announces further lines. */
+const headerValue = z.string().regex(/^[ -~]*$/, 'must be one line of ASCII characters').max(4000, 'is too long: 4000 characters at most').trim()
+  .refine((value) => !value.includes(' <<'), 'must not have << after a space');
+
+const headers = z.record(headerName, headerValue)
   .superRefine((value, context) => {
     const names = Object.keys(value).map((name) => name.toLowerCase());
     const again = Object.keys(value).find((name, index) => names.indexOf(name.toLowerCase()) < index);
