@@ -53,8 +53,11 @@ export function renewalTime(life: Life, domain: string, window?: CertState['wind
   if (!window) return new Date(own);
   const [start, end] = [Date.parse(window.start), Date.parse(window.end)];
   const proposed = start + share * Math.max(0, end - start);
-  // A window beyond the end, by mistake or not, must not let it expire.
-  return new Date(Number.isFinite(proposed) ? Math.min(proposed, life.notAfter.getTime() - lifetimeMs(life) / 10) : own);
+  if (!Number.isFinite(proposed)) return new Date(own);
+  // A window beyond the end, by mistake or not, must not let it expire; one that has always passed
+  // must not renew it every hour.
+  const tenth = lifetimeMs(life) / 10;
+  return new Date(Math.max(life.notBefore.getTime() + Math.min(dayMs, tenth), Math.min(proposed, life.notAfter.getTime() - tenth)));
 }
 
 /** From when on a failure is an alarm: 14 days before the end, or a third of the lifetime when that is shorter. */

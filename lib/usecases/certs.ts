@@ -6,6 +6,7 @@ import { certificateNames, claimedBy, covers, readCertificate, type Certificate 
 import { paths, router, siteNames, type SiteNames } from '../pure/names.ts';
 import { noState, type CertState } from '../pure/renewal.ts';
 import type { SiteFile } from '../pure/schema.ts';
+import { worked } from './alarm.ts';
 import { ownerOf } from './settings.ts';
 
 /**
@@ -68,7 +69,9 @@ export async function installCertificate(domain: string, names: readonly string[
 
 /** Takes a site's certificate out of the router; it stays where it is kept, for when the site comes back. */
 export async function uninstallCertificate(domain: string): Promise<string[]> {
-  const { routerCert } = siteNames(domain);
+  const { routerCert, certifyUnit, dropUnit } = siteNames(domain);
+  // Whatever was wrong with it is nobody's concern any more.
+  for (const unit of [certifyUnit, dropUnit]) await worked(unit, new Date());
   return withLock(paths.certsLock, {}, () => uninstall(domain, routerCert));
 }
 

@@ -135,9 +135,8 @@ guestTest('while the authority is down the old certificate stays, and only near 
     const { serial } = await servedFor(guest, domain);
     await stopPebble(guest);
 
-    // Early: the authority has proposed a time, and the end is far.
-    const early = '.window = {start: "2020-01-01T00:00:00Z", end: "2020-01-02T00:00:00Z", askAgain: "2099-01-01T00:00:00Z"}';
-    await guest.sh(setState(early));
+    // Early: a name more is wanted, and the end is far.
+    await guest.sh(`echo 'aliases: [late.${domain}]' >> /etc/sitegen/sites/${domain}.yaml`);
     t.is(await runCertify(guest, domain), 'done');
     const cert = await certOf(guest, domain);
     t.regex(cert.lastError ?? '', /^127\.0\.0\.1:14000 cannot be reached: /);
@@ -190,6 +189,8 @@ guestTest('a first certificate that cannot be had is told at once, and an alarm 
     await guest.sh(setState('.nextTry = "2020-01-01T00:00:00Z" | .failingSince = "2020-01-01T00:00:00Z"'));
     t.is(await runCertify(guest, domain), 'exit-code');
     t.is(await guest.sh(`sleep 2; ${alarmOf(domain)}`), `sitegen-certify@${domain}.service`);
+    t.is((await guest.sitegen('remove', '--purge', '--yes', domain)).code, 0);
+    t.is(await guest.sh(alarmOf(domain)), '', 'nobody waits for it any more');
   } finally {
     await guest.sitegen('remove', '--purge', '--yes', domain);
     await endPebble(guest);
@@ -232,11 +233,45 @@ guestTest('certificates of a few days are renewed when their time has come, and 
     await guest.site(domain);
     await untilCertified(guest, domain);
     const first = await servedFor(guest, domain);
+    // The test's authority would rather have them renewed at once.
+    await guest.sh(setState('.window = {start: "-", end: "-", askAgain: "2099-01-01T00:00:00Z"}'));
     await guest.sh('systemctl start sitegen-renew.service');
     t.is((await servedFor(guest, domain)).serial, first.serial);
     await guest.sh('sleep 82');
     await guest.sh('systemctl start sitegen-renew.service');
     t.not((await servedFor(guest, domain)).serial, first.serial);
+  } finally {
+    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await endPebble(guest);
+  }
+});
+
+guestTest('when the authority says that it wants a certificate renewed, it is', async (t, guest) => {
+  try {
+    await startPebble(guest);
+    if ((await guest.run(['sh', '-c', 'curl -s --cacert /run/pebble/ca.pem https://127.0.0.1:14000/dir | grep renewalInfo'])).code !== 0) {
+      t.pass('this Pebble does not tell');
+      return;
+    }
+    await point(guest, '127.0.0.1', domain);
+    await guest.site(domain);
+    await untilCertified(guest, domain);
+    const first = await servedFor(guest, domain);
+    await guest.sh('systemctl start sitegen-renew.service');
+    const window = JSON.parse(await guest.sh(`jq .window ${stateFile}`)) as { start: string; end: string; askAgain: string };
+    t.true(Date.parse(window.start) > Date.now() + 30 * 86_400_000);
+    t.true(Date.parse(window.askAgain) > Date.now());
+    const { nextTry } = await certOf(guest, domain);
+    t.true((nextTry ?? '') >= new Date(window.start).toISOString() && (nextTry ?? '') <= new Date(window.end).toISOString());
+    t.is((await servedFor(guest, domain)).serial, first.serial);
+
+    // It wants those of two minutes renewed at once; the tenth part of their life has to be over.
+    await startPebble(guest, { validitySeconds: 120 });
+    await point(guest, '127.0.0.1', domain);
+    t.is((await guest.sitegen('certs', 'renew', domain)).code, 0);
+    const short = await servedFor(guest, domain);
+    await guest.sh('sleep 13; systemctl start sitegen-renew.service');
+    t.not((await servedFor(guest, domain)).serial, short.serial);
   } finally {
     await guest.sitegen('remove', '--purge', '--yes', domain);
     await endPebble(guest);

@@ -31,6 +31,7 @@ test('the authority\'s window counts, be it earlier or later, but never lets a c
   t.true(time(10, 12) >= 10 && time(10, 12) <= 12);
   t.true(time(70, 72) >= 70 && time(70, 72) <= 72);
   t.is(time(200, 300), 81);
+  t.is(time(-20, -10), 1, 'and does not renew it every hour');
   t.deepEqual(renewalTime(life(90), 'a.example.com', { start: 'x', end: 'y', askAgain: '' }), renewalTime(life(90), 'a.example.com'));
 });
 
