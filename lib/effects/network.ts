@@ -50,7 +50,8 @@ async function tool(program: string, args: string[], input = ''): Promise<{ stdo
 /** Programs that listen on a port of all addresses, by name. */
 export async function wildcardListeners(port: number): Promise<string[]> {
   const { stdout } = await tool('ss', ['-Hltnp', 'sport', '=', `:${port}`]);
-  const lines = stdout.split('\n').filter((line) => /\s(0\.0\.0\.0|\*|\[::\]):\d+\s/.test(line));
+  // What systemd holds is the router's, which shares the port.
+  const lines = stdout.split('\n').filter((line) => /\s(0\.0\.0\.0|\*|\[::\]):\d+\s/.test(line) && !/pid=1,/.test(line));
   return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 

@@ -8,6 +8,8 @@ import type { Guest } from './_guest.ts';
  */
 export async function inventory(guest: Guest): Promise<string[]> {
   const text = await guest.sh(`
+    # Certificates are asked for after a command has returned.
+    while systemctl list-units --plain --no-legend --state=activating 'sitegen-certify@*' sitegen-renew.service | grep -q .; do sleep 0.1; done
     find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -printf '%y %m %u %p %l\\n'
     find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -exec sha256sum {} +
     systemctl list-units --all --plain --no-legend 'site-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'

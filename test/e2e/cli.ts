@@ -136,7 +136,7 @@ guestTest('list and status tell people and programs the same', async (t, guest) 
   t.true(Math.abs(Date.parse(site?.since ?? '') - Date.parse(await guest.sh('date -Is'))) < 60_000, String(site?.since));
   t.deepEqual((JSON.parse((await guest.sitegen('list', '--json')).stdout) as SiteJson[]).map(({ domain }) => domain), ['told.example.com']);
   const list = await guest.sitegen('ls');
-  t.regex(list.stdout, new RegExp(`^SITE +STATE +ADDRESS +MEMORY\ntold\\.example\\.com +awake +${address} +\\S+\n$`));
+  t.regex(list.stdout, new RegExp(`^SITE +STATE +KIND +ADDRESS +MEMORY\ntold\\.example\\.com +awake +container +${address} +\\S+\n$`));
   const text = await guest.sitegen('status', 'told.example.com');
   for (const line of ['told.example.com', '     state: awake since ', '   aliases: www.told.example.com', `   address: ${address}:80 → container 10.214.`, ' container: site-told.example.com ', '      unit: site-told.example.com.socket active']) {
     t.true(`\n${text.stdout}`.includes(`\n${line}`), `${line} in ${text.stdout}`);
@@ -274,7 +274,7 @@ guestTest('the completion works in bash', async (t, guest) => {
     function_name=$(complete -p sitegen | grep -o -- '-F [^ ]*' | cut -d' ' -f2)
     COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; COMP_LINE="\${COMP_WORDS[*]}"; COMP_POINT=\${#COMP_LINE}
     "$function_name" sitegen "\${COMP_WORDS[COMP_CWORD]}" '' || true; printf '%s\\n' "\${COMPREPLY[@]}"`);
-  t.deepEqual((await complete('sitegen', 'sta')).split('\n').sort(), ['start', 'status']);
+  t.deepEqual((await complete('sitegen', 'sta')).split('\n').sort(), ['start', 'stats', 'status']);
   t.regex(await complete('sitegen', 'status', 'comp'), /^complete\.example\.com$/m);
   t.regex(await complete('sitegen', 'add', '--mem'), /^--memory$/m);
 });

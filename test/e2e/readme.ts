@@ -17,10 +17,12 @@ guestTest('what the README tells to type works, in its order', async (t, guest) 
       await standIn(guest, line);
       const { code, stdout, stderr } = await guest.run(['bash', '-c', line]);
       t.is(code, 0, `${line}\n${stdout}${stderr}`);
-      if (line.startsWith('curl')) t.regex(stdout, /This site works/);
+      if (line.startsWith('curl')) t.regex(stdout, line.endsWith('/state') ? /^awake|^asleep/ : line.endsWith('/metrics') ? /^sitegen_site_/m : /This site works/, line);
     }
+    const removed = commands.flatMap((line) => /^sitegen remove (\S+)/.exec(line)?.[1] ?? []);
+    t.true(removed.length > 1);
     const left = JSON.parse((await guest.sitegen('list', '--json')).stdout) as SiteJson[];
-    t.deepEqual(left.filter(({ domain }) => added.includes(domain)), []);
+    t.deepEqual(left.filter(({ domain }) => removed.includes(domain)), []);
   } finally {
     for (const domain of added) await guest.sitegen('remove', '--purge', '--yes', domain);
   }
