@@ -53,6 +53,8 @@ export interface Seen {
   ms: number;
   text: string;
   closed: boolean;
+  /** Milliseconds until the first byte came. */
+  first?: number;
   answers: Seen[];
   lines: string[];
 }
