@@ -38,7 +38,7 @@ guestTest('the README names every command, and no other', async (t, guest) => {
 });
 
 function codeBlocks(text: string): string[] {
-  return [...text.matchAll(/^```\n(.*?)^```$/gms)].map(([, block = '']) => block);
+  return [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].flatMap(([, language, block = '']) => (language === '' ? [block] : []));
 }
 
 /** No image can be pulled in the guest; another one takes its name. */
