@@ -75,6 +75,8 @@ http {
     ssl_certificate_key ${pem};
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_conf_command Ciphersuites ${suites};
+    # As HAProxy has it unless told otherwise.
+    ssl_session_cache shared:tls:4m;
     ssl_session_tickets off;
     set_real_ip_from unix:;
     real_ip_header proxy_protocol;
