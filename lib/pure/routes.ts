@@ -112,7 +112,7 @@ export function mapText(entries: ReadonlyMap<string, string>): string {
   return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => {
     const line = `${key} ${value}\n`;
     // HAProxy takes "#" for a comment, cuts spaces off the end, and makes two of a line that is longer than its buffer.
-    if (!/^[^#\s][!-~]*$/.test(key) || !/^[!-~]([ -~]*[!-~])?$/.test(value) || line.length > 8000) {
+    if (!/^(?!#)[!-~]+$/.test(key) || !/^[!-~]([ -~]*[!-~])?$/.test(value) || line.length > 8000) {
       throw new SitegenError(`${JSON.stringify(line.slice(0, 200))} cannot be written into a map`);
     }
     return line;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { isAddress } from './addresses.ts';
 import { parseSpan } from './quantities.ts';
 import { bytes, domain, hostPort, isHost, sourceRange, splitHostPort, span, text } from './schema-values.ts';
 
@@ -200,7 +201,7 @@ export const routerFields = z.strictObject({
   log: z.enum(['full', 'anonymous', 'off'], 'is not full, anonymous or off').describe('access log in the journal; anonymous cuts addresses to their network'),
   probes: z.array(text().regex(/^\/[!-~]{1,499}$/, 'is not a path: write for example /.env')).describe('paths that only bots ask for: answered with 404, no site is woken'),
   statePath: text().refine(absolute, 'is not a path: write for example /state').describe('path at which each site\'s state is told without waking it; /.well-known/sitegen/state unless given'),
-  metrics: hostPort('an address').describe('where Prometheus metrics are offered besides /run/sitegen/metrics.sock, such as 127.0.0.1:9475'),
+  metrics: hostPort('an address').refine(({ host }) => isAddress(host) !== 0, 'is not an address of this machine: write for example 127.0.0.1:9475').describe('where Prometheus metrics are offered besides /run/sitegen/metrics.sock, such as 127.0.0.1:9475'),
   upstreamCa: text().refine(absolute, 'is not an absolute path').describe('PEM file with authorities that https upstreams are checked with, besides the system\'s'),
 }).partial();
 
