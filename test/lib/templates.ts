@@ -1,47 +1,82 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import { parse } from 'yaml';
-import type { z } from 'zod';
+import { parse, stringify } from 'yaml';
 import { keysAt, parseApp, parseDefaults, parseSite } from '../../lib/pure/config.ts';
+import { builtInEntry } from '../../lib/pure/entry.ts';
+import { builtInRouter } from '../../lib/pure/haproxy.ts';
 import { paths, shared } from '../../lib/pure/names.ts';
 import { refuseSpecial, render } from '../../lib/pure/render.ts';
 import { appSchema, defaultsSchema, siteSchema } from '../../lib/pure/schema.ts';
+import { kinds } from '../../lib/pure/kinds.ts';
+import { entryFields } from '../../lib/pure/schema-entry.ts';
 import { builtIn, rangesOf } from '../../lib/pure/site.ts';
 import { desiredOf, repository, unitText } from './_site.ts';
 
 const read = (file: string) => readFile(`${repository}/${file}`, 'utf8');
 
-/** All keys that a schema knows, at all levels, as dotted paths. */
-function schemaKeys(schema: z.ZodType, at: readonly string[] = []): string[] {
-  return keysAt(schema, at).flatMap((key) => [[...at, key].join('.'), ...schemaKeys(schema, [...at, key])]);
+/** Keys and what they hold, of every form that a value may have; "*" stands for any key. */
+function shapesOf(schema: unknown): Record<string, unknown>[] {
+  const { def, shape } = schema as { def: Record<string, unknown>; shape?: Record<string, unknown> };
+  if (shape) return [shape];
+  if (def['valueType'] !== undefined) return [{ '*': def['valueType'] }];
+  const inner = def['options'] ?? [def['innerType'] ?? def['in']];
+  return (inner as unknown[]).flatMap((option) => (option === undefined ? [] : shapesOf(option)));
 }
 
-/** Keys of a document, as far down as the schema has keys: what is below others is the user's. */
-function documentKeys(value: unknown, schema: z.ZodType, at: readonly string[] = []): string[] {
-  return Object.entries(value as Record<string, unknown>).flatMap(([key, inner]) => {
+/** All keys that a schema knows, at all levels, as dotted paths, with their descriptions. */
+function described(schema: unknown, at: readonly string[] = []): Map<string, string | undefined> {
+  return new Map(shapesOf(schema).flatMap((shape) => Object.entries(shape)).flatMap(([key, inner]): [string, string | undefined][] => {
     const path = [...at, key];
-    return [path.join('.'), ...(keysAt(schema, path).length > 0 ? documentKeys(inner, schema, path) : [])];
+    return [...(key === '*' ? [] : [[path.join('.'), descriptionOf(inner)] satisfies [string, string | undefined]]), ...described(inner, path)];
+  }));
+}
+
+const schemaKeys = (schema: unknown) => [...described(schema).keys()];
+
+/** Keys of a document, as far down as the schema has keys: what is below others is the user's. */
+function documentKeys(value: unknown, schema: unknown, at: readonly string[] = []): string[] {
+  const shapes = schema === undefined ? [] : shapesOf(schema);
+  if (shapes.length === 0 || typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([given, inner]) => {
+    const key = shapes.some((shape) => '*' in shape) ? '*' : given;
+    const path = [...at, key];
+    return [...(key === '*' ? [] : [path.join('.')]), ...documentKeys(inner, shapes.find((shape) => key in shape)?.[key], path)];
   });
 }
 
 /** Takes the comment marks off keys; prose stays a comment. A key has one word or a list after it, or nothing. */
 function withCommentedKeys(text: string): string {
-  return text.replaceAll(/^( *)# ( *)([A-Za-z]+:(?: \S+| \[.*\])?)$/gm, '$1$2$3');
+  return text.replaceAll(/^( *)# ( *)(\/?[A-Za-z-]+:(?: \S+| \[.*\])?)$/gm, '$1$2$3');
 }
 
 test('commented keys are told from prose', (t) => {
   t.is(withCommentedKeys('# limits:\n#   memoryMax: 1M\n  # tcp: true\n# false: nothing listens\n# Prose: with more words.\n#   command: [a, b c]\n'),
     'limits:\n  memoryMax: 1M\n  tcp: true\n# false: nothing listens\n# Prose: with more words.\n  command: [a, b c]\n');
+  t.is(withCommentedKeys('# paths:\n#   /a: http://a\n#   X-A: b\n# In short: "static: www"\n'), 'paths:\n  /a: http://a\n  X-A: b\n# In short: "static: www"\n');
 });
 
 test('a schema\'s keys are found at all levels', (t) => {
-  for (const key of ['domain', 'limits.memoryMax', 'ready.tcp', 'stop.timeout', 'address']) t.true(schemaKeys(siteSchema).includes(key), key);
-  for (const key of ['network.sites', 'defaults.limits.cpuQuota', 'alerts.email']) t.true(schemaKeys(defaultsSchema).includes(key), key);
+  for (const key of ['domain', 'limits.memoryMax', 'ready.tcp', 'stop.timeout', 'address', 'static.git', 'redirect.keepPath', 'maintenance.allow', 'paths.*.proxy.host', 'paths.*.redirect.status']) t.true(schemaKeys(siteSchema).includes(key), key);
+  for (const key of ['network.sites', 'defaults.limits.cpuQuota', 'alerts.email', 'router.unknown.https', 'router.limits.logins', 'acme.eab.kid']) t.true(schemaKeys(defaultsSchema).includes(key), key);
 });
 
 test('the example of a site shows every key that the schema knows, and no other', async (t) => {
   const text = withCommentedKeys(await read('templates/example-site.yaml'));
-  t.deepEqual(documentKeys(parse(text), siteSchema).sort(), schemaKeys(siteSchema).sort());
+  t.deepEqual([...new Set(documentKeys(parse(text), siteSchema))].sort(), schemaKeys(siteSchema).sort());
+});
+
+test('everything that the example of a site shows is valid where it belongs', async (t) => {
+  const shown = parse(withCommentedKeys(await read('templates/example-site.yaml'))) as Record<string, unknown>;
+  const valid = (settings: object) => parseSite(stringify({ domain: 'example.com', ...settings }, { lineWidth: 0 }), `${paths.sitesDir}/example.com.yaml`);
+  for (const kind of kinds) t.notThrows(() => valid({ [kind]: shown[kind] }), kind);
+  const everywhere = Object.fromEntries(Object.entries(shown).filter(([key]) => key in entryFields && !kinds.some((kind) => kind === key)));
+  for (const kind of ['app', 'image', 'static', 'proxy'] as const) t.deepEqual(Object.keys(valid({ [kind]: shown[kind], ...everywhere })).sort(), ['domain', kind, ...Object.keys(everywhere)].sort());
+});
+
+test('what the example of a site sets as it stands is what holds without it', async (t) => {
+  const { http, www, certificate, hsts, timeouts, maxBody, maintenance } = parseSite(await read('templates/example-site.yaml'), `${paths.sitesDir}/example.com.yaml`);
+  t.deepEqual([www, http, certificate, hsts, timeouts, maxBody], ['redirect', 'redirect', 'acme', builtInEntry.hsts, { response: builtInEntry.response, tunnel: builtInEntry.tunnel }, builtInEntry.maxBody]);
+  t.is(maintenance, undefined);
 });
 
 test('the example of a site is valid as it stands, and with each alternative', async (t) => {
@@ -71,14 +106,20 @@ test('sitegen.yaml is valid, sets nothing as it stands, and shows the values tha
   t.deepEqual(rangesOf(shown), builtIn.ranges);
   t.deepEqual(shown.defaults, { app: builtIn.app, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout } });
   t.deepEqual(Object.keys(shown.alerts ?? {}), keysAt(defaultsSchema, ['alerts']));
+  const { enabled, hsts, maxConnections, limits, maxBody, log, statePath, probes } = shown.router ?? {};
+  const { connections, requests, logins } = builtInRouter;
+  t.deepEqual({ enabled, hsts, maxBody }, { enabled: true, hsts: builtInEntry.hsts, maxBody: builtInEntry.maxBody });
+  t.deepEqual({ maxConnections, log, statePath, limits }, { maxConnections: builtInRouter.maxConnections, log: builtInRouter.log, statePath: builtInRouter.statePath, limits: { connections, requests, logins } });
+  for (const probe of probes ?? []) t.true(builtInRouter.probes.some((known) => known === probe), probe);
+  t.deepEqual([shown.acme?.enabled, shown.acme?.keyType], [true, 'ecdsa-p256']);
 });
 
 test('every key that people write says what it is for', (t) => {
   for (const schema of [siteSchema, appSchema, defaultsSchema]) {
-    for (const key of schemaKeys(schema)) {
+    for (const [key, description] of described(schema)) {
       const path = key.split('.');
-      t.true(keysAt(schema, path.slice(0, -1)).includes(path.at(-1) ?? ''));
-      t.truthy(descriptionAt(schema, path), key);
+      if (!path.includes('*')) t.true(keysAt(schema, path.slice(0, -1)).includes(path.at(-1) ?? ''), key);
+      t.truthy(description, key);
     }
   }
 });
@@ -101,6 +142,7 @@ stop: {timeout: 15s}
 const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
   service: () => unitText(full, 'service'),
+  forward: () => unitText(desiredOf({ site: 'domain: my-site.example.com\nproxy: unix:/run/app/http.sock\n' }), 'service'),
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
   'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge }, refuseSpecial),
@@ -115,17 +157,7 @@ for (const [name, make] of Object.entries(rendered)) {
   });
 }
 
-function descriptionAt(schema: unknown, path: readonly string[]): string | undefined {
-  let at = schema as { description?: string; shape?: Record<string, unknown>; def?: { innerType?: unknown } };
-  let description: string | undefined;
-  for (const key of path) {
-    while (at.shape === undefined && at.def?.innerType !== undefined) at = at.def.innerType as typeof at;
-    at = at.shape?.[key] as typeof at;
-    description = at.description;
-    for (let inner = at; description === undefined && inner.def?.innerType !== undefined;) {
-      inner = inner.def.innerType as typeof at;
-      description = inner.description;
-    }
-  }
-  return description;
+function descriptionOf(schema: unknown): string | undefined {
+  const { description, def } = schema as { description?: string; def?: { innerType?: unknown } };
+  return description ?? (def?.innerType === undefined ? undefined : descriptionOf(def.innerType));
 }
