@@ -58,8 +58,11 @@ export async function runHook(argv: readonly string[], action: 'present' | 'clea
   const refuse = (why: string, cause?: unknown) => new HookError(`${program} ${action} ${name}: ${why}`, { hint: 'acme.dns in sitegen.yaml names this program', cause });
   let said = '';
   await new Promise<void>((resolve, reject) => {
-    const child = spawn(program, [...args, action, name, value], { stdio: ['ignore', 'inherit', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' });
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => { said = (said + chunk).slice(-2000); });
+    const child = spawn(program, [...args, action, name, value], { stdio: ['ignore', process.stderr, 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' });
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      process.stderr.write(chunk);
+      said = (said + chunk).slice(-2000);
+    });
     child.once('error', (error) => { reject(refuse(error.message, error)); });
     child.once('close', (code, signal) => {
       if (code === 0) resolve();

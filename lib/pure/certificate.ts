@@ -16,6 +16,8 @@ export interface Certificate {
   sha1: string;
 }
 
+const sizeMax = 15_500;
+
 const certificates = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 const privateKey = /-----BEGIN ((?:[A-Z]+ )?)PRIVATE KEY-----[^-]+-----END \1PRIVATE KEY-----/;
 
@@ -87,7 +89,7 @@ export function checkPair(pair: { chain: string; key: string }, domain: string, 
   }
   const facts = factsOf(leaf);
   if (!covers(facts, domain)) return `it is for ${facts.names.slice(0, 5).join(', ') || 'no name at all'}, and not for ${domain}`;
-  return chainFault(chain) ?? timeFault(chain, now) ?? facts;
+  return chainFault(chain) ?? timeFault(chain, now) ?? sizeFault(splitPair(`${pair.chain}\n${pair.key}`)) ?? facts;
 }
 
 /** How RFC 9773 names a certificate: the issuer's key and the serial number; undefined when the first is not in it. */
@@ -140,6 +142,12 @@ function chainFault(chain: readonly X509Certificate[]): string | undefined {
     }
   }
   return undefined;
+}
+
+/** HAProxy takes a certificate while it runs only as far as it fits into one of its buffers. */
+function sizeFault({ chain, key }: { chain: string; key: string }): string | undefined {
+  const size = chain.length + key.length;
+  return size > sizeMax ? `with chain and key it has ${size} characters, and the router takes ${sizeMax}: take the root out of the chain, or an ECDSA key` : undefined;
 }
 
 function timeFault(chain: readonly X509Certificate[], now: Date): string | undefined {

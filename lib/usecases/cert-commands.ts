@@ -40,7 +40,8 @@ const dayMs = 86_400_000;
 export async function certificateStatus(now: Date, domains?: readonly string[]): Promise<CertificateStatus[]> {
   const defaults = await loadDefaults();
   const every = await readableSites();
-  const sites = every.filter(({ domain }) => domains?.includes(domain) ?? true);
+  // With passthrough it is the other server's.
+  const sites = every.filter(({ domain, passthrough }) => !passthrough && (domains?.includes(domain) ?? true));
   const claimed = claimedBy(every);
   return Promise.all(sites.map(async (file) => {
     const names = siteNames(file.domain);

@@ -146,7 +146,9 @@ async function obtain(task: Task): Promise<Outcome> {
   } catch (error) {
     if (!(error instanceof SitegenError)) throw error;
     const reason = reasonOf(error);
-    const after = failed({ ...state, leftOut: { ...state.leftOut, ...leftOut } }, { reason, retryAfterMs: error instanceof AcmeError ? error.retryAfterMs : undefined }, file.domain, now, certificate);
+    // As it is by now: the certificate may have come, and the router not have taken it.
+    const latest = await readState(names);
+    const after = failed({ ...latest, leftOut: { ...latest.leftOut, ...leftOut } }, { reason, retryAfterMs: error instanceof AcmeError ? error.retryAfterMs : undefined }, file.domain, now, certificate);
     const kept = certificate ? `; the one in force ends on ${certificate.notAfter.toISOString()}` : '; a self-signed one serves meanwhile';
     return raiseOrWait(names, after, [...lines, `${file.domain}: no certificate: ${reason}${kept}; next try: ${after.nextTry ?? ''}`], certificate, now);
   }

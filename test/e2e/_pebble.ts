@@ -13,6 +13,8 @@ export interface PebbleOptions {
   validitySeconds?: number;
   /** Where it looks for http-01. */
   httpPort?: number;
+  /** Accounts need one of these keys, by their name. */
+  accountKeys?: Record<string, string>;
 }
 
 /** A row of `certs list --json`. */
@@ -45,7 +47,7 @@ export async function startPebble(guest: Guest, options: PebbleOptions = {}): Pr
     openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out cert.pem; } 2>/dev/null`);
   await write(guest, '/run/pebble/config.json', JSON.stringify({ pebble: {
     listenAddress: '127.0.0.1:14000', managementListenAddress: '127.0.0.1:15000', certificate: '/run/pebble/cert.pem', privateKey: '/run/pebble/key.pem',
-    httpPort: options.httpPort ?? 80, tlsPort: 443, ocspResponderURL: '', externalAccountBindingRequired: false, domainBlocklist: ['blocked.example.org'],
+    httpPort: options.httpPort ?? 80, tlsPort: 443, ocspResponderURL: '', externalAccountBindingRequired: options.accountKeys !== undefined, externalAccountMACKeys: options.accountKeys ?? {}, domainBlocklist: ['blocked.example.org'],
     certificateValidityPeriod: validity, profiles: { default: { description: 'for tests', validityPeriod: validity } }, retryAfter: { authz: 1, order: 1 },
   } }));
   const env = { PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '0', PEBBLE_AUTHZREUSE: '100', ...options.env };

@@ -1,4 +1,4 @@
-import { guestTest } from './_guest.ts';
+import { guestTest, until } from './_guest.ts';
 import { certOf, endPebble, point, servedFor, startPebble, untilCertified, useAcme } from './_pebble.ts';
 import { write } from './_machine.ts';
 
@@ -63,6 +63,29 @@ guestTest('without a program for it a wildcard is left out, and told', async (t,
     const cert = await untilCertified(guest, domain);
     t.deepEqual(cert.names, [domain]);
     t.is(cert.leftOut[`*.${domain}`], 'a wildcard needs acme.dns in sitegen.yaml');
+  } finally {
+    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await endPebble(guest);
+  }
+});
+
+guestTest('an account can be bound to one elsewhere, is made once, and keys are of the kind that is asked for', async (t, guest) => {
+  const domain = 'bound.example.com';
+  const eab = { kid: 'kid-1', key: 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W' };
+  const served = () => guest.sh(`openssl s_client -connect 127.0.0.1:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -text | grep -E 'Public-Key|ASN1 OID' | tr -s ' \\n' ' '`);
+  try {
+    await startPebble(guest, { accountKeys: { [eab.kid]: eab.key } });
+    await point(guest, '127.0.0.1', domain);
+    await guest.site(domain);
+    await until('it is told', async () => (await certOf(guest, domain)).lastError !== null, 30_000, 300);
+    t.regex((await certOf(guest, domain)).lastError ?? '', /answers 40\d: .*external account binding/i);
+    await useAcme(guest, 'https://127.0.0.1:14000/dir', { eab, keyType: 'rsa-2048' });
+    t.is((await guest.sitegen('certs', 'renew', domain)).code, 0);
+    t.regex(await served(), /2048 bit/);
+    await useAcme(guest, 'https://127.0.0.1:14000/dir', { eab, keyType: 'ecdsa-p384' });
+    t.is((await guest.sitegen('certs', 'renew', domain)).code, 0);
+    t.regex(await served(), /secp384r1/);
+    t.is(await guest.sh("journalctl -u pebble -o cat -n 500 | grep -o 'There are now . accounts' | tail -1"), 'There are now 1 accounts');
   } finally {
     await guest.sitegen('remove', '--purge', '--yes', domain);
     await endPebble(guest);

@@ -37,6 +37,7 @@ const wrong: [title: string, chain: () => string, key: () => string, reason: Reg
   ['no key', () => read('good.pem'), () => '', /^the key is no PEM/],
   ['a damaged key', () => read('good.pem'), () => read('good.key').replace(/\n(.{20})/, '\nAAAA$1'), /^the key cannot be read: it is damaged$/],
   ['a key with a passphrase', () => read('good.pem'), () => execFileSync('openssl', ['pkey', '-aes256', '-passout', 'pass:x', '-in', path.join(directory, 'good.key')], { encoding: 'utf8' }), /has a passphrase/],
+  ['a chain that is too long for the router', () => read('good.pem') + read('middle.pem') + read('root.pem').repeat(30), () => read('good.key'), /^with chain and key it has \d+ characters, and the router takes 15500/],
   ['a short RSA key', () => read('good.pem'), () => execFileSync('openssl', ['genrsa', '1024'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), /^the key has 1024 bits/],
 ];
 for (const [title, chain, key, reason] of wrong) {
