@@ -75,6 +75,7 @@ export interface Arrived {
 export async function ensureRouter(guest: Guest): Promise<void> {
   await put(guest, 'router-client.mjs', '/tmp/router-client.mjs');
   await put(guest, 'router-app.mjs', '/tmp/router-app.mjs');
+  await put(guest, 'router-h2.mjs', '/tmp/router-h2.mjs');
   if ((await guest.run(['docker', 'image', 'inspect', appImage])).code !== 0) {
     await ensureServerImage(guest);
     await buildImage(guest, appImage, { Dockerfile: `FROM ${serverImage}\nCOPY app.mjs /server.mjs\n`, 'app.mjs': await guest.sh('cat /tmp/router-app.mjs') });
@@ -162,7 +163,7 @@ export async function withApps(guest: Guest, apps: Readonly<Record<string, Reado
     }
     await body();
   } finally {
-    await guest.sh(`systemctl --quiet stop ${units.join(' ')}`);
+    await guest.run(['systemctl', '--quiet', 'stop', ...units]);
   }
 }
 
@@ -194,4 +195,33 @@ export async function workerPid(guest: Guest): Promise<number> {
 /** True as long as nobody has woken the site since it was last put to sleep. */
 export async function sleeps(guest: Guest, domain: string): Promise<boolean> {
   return (await guest.run(['systemctl', 'is-active', '--quiet', `site-${domain}.service`])).code !== 0;
+}
+
+/** What router-load.mjs prints. */
+export interface Load {
+  sent: number;
+  answered: number;
+  failed: number;
+  reasons: string[];
+  /** Failures right after one of the same visitor. */
+  again: number;
+  connections: number;
+  slowest: number;
+  rate: number;
+}
+
+/** Has visitors on some sites, as router-load.mjs describes, while something is done. */
+export async function underLoad(guest: Guest, options: { hosts: readonly string[]; h1?: number; h2?: number; fresh?: number; think?: number; statuses?: readonly number[] }, body: () => Promise<void>): Promise<Load> {
+  await put(guest, 'router-load.mjs', '/tmp/router-load.mjs');
+  await guest.sh('rm -f /tmp/router-load.begun');
+  const running = guest.run(['node', '/tmp/router-load.mjs', JSON.stringify(options)], { timeoutMs: 900_000 });
+  try {
+    await until('visitors have begun', async () => (await guest.run(['test', '-e', '/tmp/router-load.begun'])).code === 0, 60_000);
+    await body();
+  } finally {
+    await guest.sh('touch /tmp/router-load.stop');
+  }
+  const { stdout, stderr } = await running;
+  if (stdout === '') throw new Error(`router-load.mjs: ${stderr}`);
+  return JSON.parse(stdout) as Load;
 }
