@@ -78,7 +78,7 @@ const domains = ['example.com', 'my-site.org', [label, label, label, 'a'.repeat(
 test('no name of a site gets too long for systemd, cgroups or a file system', (t) => {
   for (const domain of domains) {
     const names = siteNames(domain);
-    const units = [...names.units, names.certifyUnit, names.watchUnit, names.pullUnit];
+    const units = [...names.units, names.certifyUnit, names.watchUnit, names.dropUnit, names.pullUnit];
     for (const unit of [...units, ...units.map((each) => alarmUnit(each))]) {
       if (!unit.includes('.slice.')) t.true(unit.length <= 255, `${unit.length}: ${unit}`);
     }
@@ -140,6 +140,7 @@ test('all names of a domain', (t) => {
     certLock: '/run/sitegen/certs/my-site.org.lock',
     certifyUnit: 'sitegen-certify@my-site.org.service',
     watchUnit: 'sitegen-certs@my-site.org.path',
+    dropUnit: 'sitegen-certs@my-site.org.service',
     pullUnit: 'sitegen-pull@my-site.org.service',
     checkoutDir: '/var/lib/sitegen/checkouts/my-site.org',
     pullLock: '/run/sitegen/sites/my-site.org.pull',
@@ -150,7 +151,7 @@ test('no two sites share a name, whatever hyphens and dots their domains have', 
   const similar = ['a-b.c', 'a.b-c', 'a.b.c', 'a-b-c.d', 'a-app.b', 'a.b-app', 'a.b', 'a.b.app', 'x2d.b', 'a-x2d.b', 'axx2d.b'];
   const names = similar.map((domain) => siteNames(domain));
   for (const key of ['socket', 'service', 'slice', 'appSlice', 'container', 'settingsFile', 'dataDir', 'appCgroup',
-    'certDir', 'routerCert', 'acceptedCert', 'certState', 'certLock', 'certifyUnit', 'watchUnit', 'pullUnit', 'checkoutDir', 'pullLock'] as const) {
+    'certDir', 'routerCert', 'acceptedCert', 'certState', 'certLock', 'certifyUnit', 'watchUnit', 'dropUnit', 'pullUnit', 'checkoutDir', 'pullLock'] as const) {
     t.is(new Set(names.map((each) => each[key])).size, similar.length, key);
   }
   const slices = names.flatMap(({ slice, appSlice }) => [slice, appSlice]);

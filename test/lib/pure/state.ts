@@ -30,6 +30,13 @@ shows('whose socket is not loaded', { socket: undefined }, 'configured', /does n
 shows('whose socket has failed', { socket: unit('failed', 'resources') }, 'broken', /socket has failed/);
 shows('whose last wake failed', { service: unit('failed') }, 'broken', /last wake failed; the next visit tries again/);
 shows('that could not wake for a reason it told', { service: unit('failed'), failure: 'its container ended with exit code 3' }, 'broken', /^its container ended with exit code 3; the next visit tries again$/);
+shows('of which nothing runs here', { runs: 'nothing', socket: undefined, service: undefined, unitFiles: false, container: undefined, image: false }, 'routed');
+shows('of which nothing runs here and whose directory is missing', { runs: 'nothing', data: false }, 'data', /directory that it serves is missing/);
+shows('of which nothing runs here and that is switched off', { runs: 'nothing', enabled: false }, 'disabled', /disabled in its settings/);
+shows('that is spliced to a socket', { runs: 'splice', data: false, image: false, container: undefined }, 'asleep');
+shows('that is spliced to a socket at this moment', { runs: 'splice', service: unit('active', 'running') }, 'awake');
+shows('whose splice has failed', { runs: 'splice', service: unit('failed') }, 'broken', /last wake failed/);
+shows('that is spliced and whose socket is stopped', { runs: 'splice', socket: unit('inactive') }, 'configured', /does not listen/);
 shows('that is switched off', { enabled: false, socket: unit('inactive') }, 'disabled', /disabled in its settings/);
 shows('with wrong settings', { settingsFault: 'port: 0 too small' }, 'broken', /^port: 0 too small$/);
 
@@ -47,5 +54,5 @@ test('of several things that are missing the first is shown', (t) => {
 });
 
 test('a site that its next visitor would wake is not down', (t) => {
-  t.deepEqual(states.filter((state) => !isDown(state)), ['created', 'installing', 'waking', 'awake', 'frozen', 'asleep']);
+  t.deepEqual(states.filter((state) => !isDown(state)), ['created', 'installing', 'waking', 'awake', 'frozen', 'asleep', 'routed']);
 });
