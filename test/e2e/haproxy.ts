@@ -46,8 +46,8 @@ function filesOf(directory: string, written: Parameters<typeof routedOf>[0]): Ma
   ]);
 }
 
-/** Warnings that say how the configuration is meant: these rules come first, and that option is for those who can use it. */
-const meant = [/^\[WARNING\].* a 'http-request' rule placed after a 'use_backend' rule will still be processed before\.$/, /^\[WARNING\].* 'option idle-close-on-response' ignored for frontend 'fe_443' as it requires HTTP mode\.$/];
+/** Warnings that say how the configuration is meant: rules of one phase come before those of the next, and that option is for those who can use it. */
+const meant = [/^\[WARNING\].* an? '[a-z-]+' rule placed after an? '[a-z_-]+' rule will still be processed before\.$/, /^\[WARNING\].* 'option idle-close-on-response' ignored for frontend 'fe_443' as it requires HTTP mode\.$/];
 
 /** Whether HAProxy takes configurations, and what it has to say of them, by directory. */
 async function verdicts(guest: Guest, directories: readonly string[]): Promise<Map<string, { taken: boolean; said: string[] }>> {
