@@ -14,8 +14,8 @@ function machine(made: Desired, units: Record<string, string> = { [made.names.so
   return {
     files: new Map(made.files.map(({ path, content }) => [path, content])),
     units: new Map(Object.entries(units)),
-    enabled: new Set(made.enabled ? [made.names.socket] : []),
-    containers: new Map([[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]]),
+    enabled: new Set(made.enabled && made.hasSocket ? [made.names.socket] : []),
+    containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]] : []),
     directories: new Set(made.dataDirs),
   };
 }
@@ -26,6 +26,52 @@ const awake = (made: Desired) => ({ [made.names.socket]: 'active', [made.names.s
 test('a site that is as it should be needs nothing', (t) => {
   t.deepEqual(diffSite(want, machine(want)), []);
   t.deepEqual(diffSite(want, machine(want, awake(want))), []);
+});
+
+const served = desiredOf({ site: 'domain: example.com\nstatic: www\n' });
+const spliced = desiredOf({ site: 'domain: example.com\nproxy: unix:/run/app.sock\n' });
+
+test('a site without units needs its directories alone', (t) => {
+  t.deepEqual(lines(diffSite(served, nothing)), ['make directory /var/lib/sitegen/sites/example.com/data', 'make directory /var/lib/sitegen/sites/example.com/data/www']);
+  t.deepEqual(diffSite(served, machine(served, {})), []);
+});
+
+test('a site that is spliced to a socket has units and no container', (t) => {
+  t.deepEqual(lines(diffSite(spliced, nothing)), [
+    'make directory /var/lib/sitegen/sites/example.com/data',
+    'create /etc/systemd/system/site-example.com.slice',
+    'create /etc/systemd/system/site-example.com.service',
+    'create /etc/systemd/system/site-example.com.socket',
+    'enable site-example.com.socket',
+    'start site-example.com.socket',
+  ]);
+  t.deepEqual(diffSite(spliced, machine(spliced)), []);
+});
+
+test('a site that needs no container any more loses its units and its container, and nothing listens for it', (t) => {
+  t.deepEqual(lines(diffSite(served, { ...machine(want, awake(want)), directories: new Set(served.dataDirs) })), [
+    'stop site-example.com.socket',
+    'stop site-example.com.service',
+    'remove container site-example.com',
+    'disable site-example.com.socket',
+    'stop site-example.com.slice',
+    'stop site-example.com-app.slice',
+    'remove /etc/systemd/system/site-example.com.slice',
+    'remove /etc/systemd/system/site-example.com-app.slice',
+    'remove /etc/systemd/system/site-example.com.service',
+    'remove /etc/systemd/system/site-example.com.socket',
+  ]);
+});
+
+test('a site that becomes a splice keeps its socket, but is stopped for it', (t) => {
+  const steps = lines(diffSite(spliced, { ...machine(want, awake(want)), directories: new Set(spliced.dataDirs) }));
+  for (const step of ['change /etc/systemd/system/site-example.com.service', 'stop site-example.com.service', 'remove container site-example.com', 'remove /etc/systemd/system/site-example.com-app.slice']) t.true(steps.includes(step), `${step} among ${steps.join(', ')}`);
+  t.false(steps.some((step) => step.startsWith('create container') || step.startsWith('disable')), steps.join(', '));
+});
+
+test('units of somebody else\'s by a site\'s names are left where they are', (t) => {
+  const theirs: Actual = { ...nothing, files: new Map([['/etc/systemd/system/site-example.com.socket', '[Socket]\n']]), directories: new Set(served.dataDirs) };
+  t.deepEqual(diffSite(served, theirs), []);
 });
 
 test('a new site is made from nothing, without a reload', (t) => {
