@@ -126,7 +126,8 @@ exec /usr/bin/env node /usr/lib/sitegen/sitegen.mjs "$@"
 EOF
 chmod 755 /usr/bin/sitegen
 
-install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps,certs}
+install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
+install -d -m 700 /var/lib/sitegen/certs /var/lib/sitegen/acme
 install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
@@ -145,7 +146,7 @@ systemctl daemon-reload
 # Its configuration is among the files that have just been replaced.
 systemctl try-reload-or-restart sitegen-static.service
 systemctl enable --quiet --now docker.service
-systemctl enable --quiet sitegen-network.service
+systemctl enable --quiet sitegen-network.service sitegen-certs.service
 # They wait for somebody who asks, and cost nothing until then.
 for unit in units/sitegen-*.{socket,timer,path}; do
   [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"

@@ -51,7 +51,7 @@ async function tool(program: string, args: string[], input = ''): Promise<{ stdo
 export async function wildcardListeners(port: number): Promise<string[]> {
   const { stdout } = await tool('ss', ['-Hltnp', 'sport', '=', `:${port}`]);
   // What systemd holds is the router's, which shares the port.
-  const lines = stdout.split('\n').filter((line) => /\s(0\.0\.0\.0|\*|\[::\]):\d+\s/.test(line) && !/pid=1,/.test(line));
+  const lines = stdout.split('\n').filter((line) => /\s(0\.0\.0\.0|\*|\[::\]):\d+\s/.test(line) && !line.includes('pid=1,'));
   return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 

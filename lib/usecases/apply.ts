@@ -144,8 +144,9 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   // Last, as a name that the router knows has to lead somewhere.
   try {
     result.done.push(...await syncRouter(deps.systemd, change), ...await repairCertificates(change.published.map(({ file }) => file), domains === undefined));
-    // One process for all: it takes them one after the other, and knows when each is due.
-    if (change.published.some(({ site }) => site.enabled && site.entry.certificate === 'acme')) await deps.systemd.enqueue(shared.renewUnit);
+    // One process for all: it takes them one after the other, knows when each is due, and has the
+    // folders watched that somebody puts certificates into.
+    if (change.published.some(({ site }) => site.enabled && site.entry.certificate !== 'none')) await deps.systemd.enqueue(shared.renewUnit);
   } catch (error) {
     result.faults.push({ domain: 'router', reason: faultOf(error) });
   }

@@ -42,7 +42,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   const units = await ownUnits(names.units);
   // They would write down what is about to go.
-  for (const unit of [names.certifyUnit, names.pullUnit, names.watchUnit]) {
+  for (const unit of [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]) {
     await deps.systemd.stop(unit);
     await deps.systemd.resetFailed(unit);
   }
