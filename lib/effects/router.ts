@@ -84,7 +84,7 @@ export function connectRouter(): Router {
     map,
     async setEntry(file, key, value) {
       // "add" would make a second entry beside one that is there, and deleting it first a gap.
-      const answer = (await ask(`set map ${file} ${key} ${value.replaceAll(/[\\ ;]/g, String.raw`\$&`)}`)).trim();
+      const answer = (await ask(`set map ${file} ${key} ${value.replaceAll(/[\\ ;<]/g, String.raw`\$&`)}`)).trim();
       if (fine.test(answer)) return;
       if (!/not found/i.test(answer)) throw new SitegenError(`the router refuses "set map ${file} ${key}": ${reasonOf(answer)}`);
       await change(`add map ${file} <<\n${key} ${value}\n`);

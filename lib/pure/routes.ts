@@ -48,10 +48,11 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
   };
   const serve = entry.passthrough ? 'pass' : 'serve';
   for (const name of [domain, ...site.aliases]) put('names', name, serve);
-  // With passthrough the certificate for the other name is the upstream's too.
-  const other = entry.passthrough || entry.www === 'serve' ? serve : 'redirect';
-  if (implied !== undefined && !entries.names.has(implied)) put('names', implied, other);
-  for (const name of site.redirects) put('names', name, entry.passthrough ? 'pass' : 'redirect');
+  // With passthrough the certificate for the other name is the upstream's too; and a site that is
+  // elsewhere is reached in one hop by every name.
+  const other = entry.passthrough || isElsewhere(entry) ? serve : 'redirect';
+  if (implied !== undefined && !entries.names.has(implied)) put('names', implied, entry.www === 'serve' ? serve : other);
+  for (const name of site.redirects) put('names', name, other);
 
   put('options', domain, flagsOf(entry), Math.ceil((entry.maintenance?.retryAfterMs ?? 0) / 1000), entry.serverTimeoutMs, entry.tunnelTimeoutMs, entry.maxBody, entry.hsts);
   for (const range of entry.allow ?? []) for (const key of netKeys(range)) put('nets', `${key}|a|${domain}`, 'a');
@@ -65,10 +66,15 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
   return entries;
 }
 
+/** True for a site that does nothing but redirect. */
+function isElsewhere(entry: Entry): boolean {
+  return !entry.passthrough && entry.targets.size === 1 && entry.targets.get('')?.kind === 'redirect';
+}
+
 /** Letters that the configuration asks for: one a setting that most sites do not have. */
 function flagsOf(entry: Entry): string {
   return [
-    entry.http === 'serve' ? 'h' : '',
+    entry.http === 'serve' || isElsewhere(entry) ? 'h' : '',
     entry.allow ? 'a' : '',
     entry.maintenance ? 'm' : '',
     entry.users.length > 0 ? 'u' : '',

@@ -35,7 +35,7 @@ export function stateOf(facts: Facts): { state: State; reason: string | undefine
   if (!facts.unitFiles) return { state: 'configured', reason: 'its units are not written yet: sitegen apply' };
   if (socket?.activeState === 'failed') return { state: 'broken', reason: 'its socket has failed: see systemctl status of the socket' };
   if (socket?.activeState !== 'active') return { state: 'configured', reason: 'its socket does not listen: sitegen apply' };
-  if (facts.runs === 'splice' && service?.activeState === 'inactive') return { state: 'asleep', reason: undefined };
+  if (facts.runs === 'splice' && (!service || service.activeState === 'inactive')) return { state: 'asleep', reason: undefined };
   if (!facts.data) return { state: 'data', reason: 'its data directory is missing: restore it, or sitegen apply for an empty one' };
   if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
   if (service?.activeState === 'activating') return { state: 'waking', reason: undefined };
