@@ -34,7 +34,8 @@ include /etc/nginx/modules-enabled/*.conf;
 events { worker_connections 16384; }
 `;
 
-const files: Record<string, string> = {
+/** Their files by name. @param log whether each request is told to the journal, as the router does */
+const files = (log: boolean): Record<string, string> => ({
   'upstream.conf': `${nginxHead('upstream')}
 http {
   access_log off;
@@ -63,7 +64,7 @@ stream {
 `,
   'http.conf': `${nginxHead('http')}
 http {
-  access_log off;
+  access_log ${log ? 'syslog:server=unix:/run/systemd/journal/dev-log,nohostname' : 'off'};
   # HAProxy has no such limit.
   keepalive_requests 100000000;
   upstream app { server 127.0.0.1:${upstreamPort}; keepalive 64; keepalive_requests 100000000; }
@@ -99,18 +100,18 @@ https://${domain}:${ways.caddy.port} {
   bind 127.0.0.1
   tls ${dir}/bench.pem ${dir}/bench.pem
   reverse_proxy 127.0.0.1:${upstreamPort}
-}
+${log ? '  log\n' : ''}}
 `,
   'haproxy.cfg': `global
   maxconn 8000
-  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+${log ? '  log /run/systemd/journal/dev-log local0 info\n' : ''}  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
   ssl-default-bind-ciphersuites ${suites}
 defaults
   mode http
   timeout connect 10s
   timeout client 60s
   timeout server 60s
-frontend tls
+${log ? '  log global\n  option httplog\n' : ''}frontend tls
   bind 127.0.0.1:${ways.haproxy.port} backlog 8192 ssl crt ${pem} alpn h2,http/1.1
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto https
@@ -118,7 +119,7 @@ frontend tls
 backend app
   server app 127.0.0.1:${upstreamPort}
 `,
-};
+});
 
 const commands: Record<string, string> = {
   'bench-upstream': `nginx -c ${dir}/upstream.conf`,
@@ -129,11 +130,11 @@ const commands: Record<string, string> = {
 };
 
 /** Starts the upstream and the peers, each on its own port. */
-export async function startPeers(guest: Guest): Promise<void> {
+export async function startPeers(guest: Guest, log: boolean): Promise<void> {
   await guest.sh(`install -d ${dir}/www; install -m 644 ${pem} ${dir}/bench.pem; head -c 102400 /dev/zero > ${dir}/www/100k; grep -q ${domain} /etc/hosts || echo "127.0.0.1 ${domain}" >> /etc/hosts`);
-  for (const [name, text] of Object.entries(files)) await guest.run(['sh', '-c', `cat > ${dir}/${name}`], { input: text });
+  for (const [name, text] of Object.entries(files(log))) await guest.run(['sh', '-c', `cat > ${dir}/${name}`], { input: text });
   for (const [unit, command] of Object.entries(commands)) {
-    await guest.sh(`systemd-run --quiet --unit=${unit} --property=LimitNOFILE=65536 --setenv=HOME=${dir} ${command}`);
+    await guest.sh(`systemd-run --quiet --unit=${unit} --property=LimitNOFILE=65536 --property=LogRateLimitIntervalSec=0 --setenv=HOME=${dir} ${command}`);
   }
   for (const { port } of Object.values(ways)) {
     await guest.sh(`for i in $(seq 100); do curl -sko /dev/null https://${domain}:${port}/1k && exit 0; sleep 0.1; done; exit 1`);
