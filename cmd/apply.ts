@@ -64,7 +64,7 @@ export const validateCommand: CommandModule<object, Options> = {
 };
 
 async function showDiff(domains: string[] | undefined, json: boolean): Promise<void> {
-  const { describeDiff } = await import('../lib/usecases/apply.ts');
+  const { describeDiff } = await import('../lib/usecases/plan.ts');
   const { lines, plans, faults } = await withMachine((deps) => describeDiff(deps, domains));
   if (json) {
     const changes = plans.filter(({ steps, newSettings }) => steps.length > 0 || newSettings !== undefined);

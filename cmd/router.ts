@@ -22,7 +22,7 @@ export const routerCommand: CommandModule<object, Options> = {
       await withMachineLocked(({ systemd }) => reloadRouter(systemd));
       report('the router is reloaded');
     } else {
-      const [{ currentConfig }, { loadDefaults }] = await Promise.all([import('../lib/usecases/router.ts'), import('../lib/usecases/settings.ts')]);
+      const [{ currentConfig }, { loadDefaults }] = await Promise.all([import('../lib/usecases/router-files.ts'), import('../lib/usecases/settings.ts')]);
       process.stdout.write(await currentConfig(await loadDefaults()));
     }
   },

@@ -133,6 +133,16 @@ export function parseMap(text: string): Map<string, string> {
   }));
 }
 
+/** What of the maps differs, each with the site that it belongs to: `+` and `-`, the map, key and value. */
+export function changedEntries(before: MapEntries, after: MapEntries): { domain: string; text: string }[] {
+  return mapNames.flatMap((map) => {
+    const gone = [...before[map]].filter(([key, value]) => after[map].get(key) !== value);
+    const come = [...after[map]].filter(([key, value]) => before[map].get(key) !== value);
+    const line = (mark: string) => ([key, value]: [string, string]) => ({ domain: ownerOfEntry(value), text: `${mark} ${map}: ${key} ${value}` });
+    return [...gone.map(line('-')), ...come.map(line('+'))];
+  });
+}
+
 /** Entries of some sites put in the place of those that they had. */
 export function withEntries(before: MapEntries, domains: ReadonlySet<string>, now: MapEntries): MapEntries {
   const result = noEntries();

@@ -8,7 +8,7 @@ import { wildcardListeners } from '../effects/network.ts';
 import { parseAlias, parseDomain, paths, siteNames, unitPatterns } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { createContainer, ensureImage, removeContainer } from './apply.ts';
+import { createContainer, ensureImage, removeContainer } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { prepareMachine, type Deps } from './machine.ts';
@@ -127,7 +127,7 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
     if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
     if (want.hasSocket) await addUnits();
     await act(async () => {
-      for (const line of await syncRouter(deps.systemd, plan.change)) deps.report(line);
+      for (const line of (await syncRouter(deps.systemd, plan.change)).lines) deps.report(line);
       // One that it had before it was removed.
       await repairCertificates([loaded.file], false);
       if (loaded.site.entry.certificate === 'acme') await deps.systemd.enqueue(names.certifyUnit);

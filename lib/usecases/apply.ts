@@ -1,84 +1,22 @@
-import type { Docker } from '../effects/docker.ts';
+import { linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
-import { linkInto, makeBelow, remove, removeTemporary, requireBelow, writeAtomic } from '../effects/files.ts';
-import { addressAt, type Ranges } from '../pure/addresses.ts';
-import { allot } from '../pure/allot.ts';
-import { editYaml } from '../pure/config.ts';
-import { desired, type Desired } from '../pure/desired.ts';
-import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs, type Actual, type Step } from '../pure/diff.ts';
+import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
-import { repairCertificates } from './certs.ts';
-import { machineReady, observe, prepareMachine, type Deps } from './machine.ts';
+import { paths, shared, siteNames } from '../pure/names.ts';
 import { rangesOf } from '../pure/site.ts';
+import { repairCertificates } from './certs.ts';
+import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { prepareMachine, type Deps } from './machine.ts';
+import { planApply, type Plan } from './plan.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
-import { publishedOf, syncRouter, type RouterChange } from './router.ts';
-import { loadDefaults, loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
-
-/** What is to be done for one site. */
-export interface Plan {
-  domain: string;
-  steps: readonly Step[];
-  /** Missing for a site whose settings are gone. */
-  want: Desired | undefined;
-  loaded: LoadedSite | undefined;
-  /** Settings with the address recorded, when the domain's own was taken. */
-  newSettings: string | undefined;
-}
+import { syncRouter, type RouterChange } from './router.ts';
+import { loadDefaults, type Fault } from './settings.ts';
 
 /** What apply did, and what it could not do. */
 export interface ApplyResult {
   done: string[];
   changed: string[];
   faults: Fault[];
-}
-
-/**
- * Compares settings and machine. Changes nothing.
- * @param domains only these; all sites, and left-overs of removed ones, when not given
- */
-export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ plans: Plan[]; faults: Fault[]; ranges: Ranges; actual: Actual; change: RouterChange }> {
-  const settings = await loadSettings(domains);
-  const [templates, taken] = [await loadTemplates(), await takenOffsets(settings.ranges)];
-  const { offsets, record, clashes } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
-  const faults = [...settings.faults, ...await nameClashes(settings.sites, domains === undefined)];
-  for (const [domain, reason] of clashes) faults.push({ domain, reason });
-  const wanted = settings.sites.flatMap((loaded) => {
-    const { domain } = loaded.site;
-    if (faults.some((fault) => fault.domain === domain)) return [];
-    try {
-      const address = addressAt(offsets.get(domain) ?? -1, settings.ranges);
-      const newSettings = record.has(domain) ? editYaml(loaded.text, { address: address.site }) : undefined;
-      return [{ loaded, newSettings, want: desired(loaded.site, address, loaded.image, templates) }];
-    } catch (error) {
-      faults.push({ domain, reason: reasonOf(error) });
-      return [];
-    }
-  });
-  const actual = await observe(deps, wanted.map(({ want }) => want), domains?.length !== 1);
-  const plans: Plan[] = [];
-  for (const { loaded, want, newSettings } of wanted) {
-    const [foreign] = foreignFiles(want, actual);
-    if (foreign !== undefined) {
-      faults.push({ domain: loaded.site.domain, reason: `${foreign} exists and is not sitegen's: rename it` });
-      continue;
-    }
-    plans.push({ domain: loaded.site.domain, steps: diffSite(want, actual), want, loaded, newSettings });
-  }
-  if (domains === undefined) {
-    const known = new Set([...wanted.map(({ want }) => want.names.id), ...faults.map(({ domain }) => siteNames(domain).id)]);
-    for (const domain of leftOvers(actual, known)) {
-      plans.push({ domain, steps: diffRemoved(domain, actual), want: undefined, loaded: undefined, newSettings: undefined });
-    }
-  }
-  const fine = settings.sites.filter(({ site }) => !faults.some(({ domain }) => domain === site.domain));
-  const change: RouterChange = {
-    defaults: settings.defaults,
-    published: await publishedOf(fine, offsets, settings.defaults, domains === undefined),
-    domains: domains === undefined ? undefined : new Set(fine.map(({ site }) => site.domain)),
-    keep: new Set(faults.map(({ domain }) => domain)),
-  };
-  return { plans, faults, ranges: settings.ranges, actual, change };
 }
 
 /**
@@ -142,67 +80,19 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   await pullNew(deps, change, result);
   if (domains === undefined && faults.length === 0) await sweepCheckouts(change.published.flatMap(({ file }) => (file.static?.git === undefined ? [] : [file.domain])));
   // Last, as a name that the router knows has to lead somewhere.
+  let routed: string[] = [];
   try {
-    result.done.push(...await syncRouter(deps.systemd, change), ...await repairCertificates(change.published.map(({ file }) => file), domains === undefined));
+    const { lines, changes } = await syncRouter(deps.systemd, without(change, failed));
+    routed = changes.map(({ domain }) => domain);
+    result.done.push(...lines, ...await repairCertificates(change.published.map(({ file }) => file), domains === undefined));
     // One process for all: it takes them one after the other, knows when each is due, and has the
     // folders watched that somebody puts certificates into.
     if (change.published.some(({ site }) => site.enabled && site.entry.certificate !== 'none')) await deps.systemd.enqueue(shared.renewUnit);
   } catch (error) {
     result.faults.push({ domain: 'router', reason: faultOf(error) });
   }
-  result.changed = active.map((plan) => plan.domain).filter((domain) => !failed.has(domain));
+  result.changed = [...new Set([...active.map(({ domain }) => domain), ...routed])].filter((domain) => !failed.has(domain));
   return result;
-}
-
-/** What apply would do, as text: a line a step, with the changed lines of units. */
-export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ lines: string[]; plans: Plan[]; faults: Fault[] }> {
-  const { plans, faults, ranges, change } = await planApply(deps, domains);
-  const lines: string[] = [];
-  if (!await machineReady(ranges)) lines.push(`restart ${shared.networkUnit}: route and firewall rules are missing or differ`);
-  for (const plan of plans) {
-    if (plan.newSettings !== undefined) lines.push(`${plan.domain}: record its address in ${siteNames(plan.domain).settingsFile}`);
-    for (const step of plan.steps) {
-      lines.push(`${plan.domain}: ${describeStep(step)}`);
-      if (step.do === 'write' && step.before !== undefined) lines.push(...changedLines(step.before, step.file.content).map((line) => `    ${line}`));
-    }
-  }
-  lines.push(...await syncRouter(deps.systemd, change, true));
-  return { lines, plans, faults };
-}
-
-/**
- * Creates a site's container, and writes down which one it is.
- * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
- *   container may have made it, and Docker would follow it out of the site's data
- */
-export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
-  if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
-  for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
-  const id = await docker.create(want.names.container, want.container);
-  await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
-  return id;
-}
-
-/** Removes a site's container, and what was written down of it. */
-export async function removeContainer(docker: Pick<Docker, 'remove'>, names: SiteNames): Promise<void> {
-  await docker.remove(names.container, names.domain);
-  await remove(names.cidFile);
-}
-
-/**
- * Makes an image available: builds or pulls it when it is missing.
- * @returns true when it was missing
- */
-export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app'>): Promise<boolean> {
-  if (await deps.docker.hasImage(loaded.image)) return false;
-  if (loaded.app?.context.length) {
-    deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);
-    await deps.docker.build(loaded.image, loaded.app.context);
-  } else {
-    deps.report(`pulling image ${loaded.image}`);
-    await deps.docker.pull(loaded.image, deps.report);
-  }
-  return true;
 }
 
 /** Works on some sites at a time: Docker and the disk have their own waits. */
@@ -278,17 +168,16 @@ async function pullNew({ report }: Pick<Deps, 'report'>, { published }: RouterCh
   }
 }
 
-function faultOf(error: unknown): string {
-  return error instanceof SitegenError ? error.message : reasonOf(error);
+/** Sites that could not be set up keep what the router knew of them. */
+function without(change: RouterChange, failed: ReadonlySet<string>): RouterChange {
+  return {
+    ...change,
+    published: change.published.filter(({ site }) => !failed.has(site.domain)),
+    domains: change.domains && new Set([...change.domains].filter((domain) => !failed.has(domain))),
+    keep: new Set([...change.keep ?? [], ...failed]),
+  };
 }
 
-/** Domains, or their stand-ins, of units and containers of ours whose settings are gone. */
-function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
-  const found = new Set<string>();
-  for (const [file, content] of actual.files) {
-    const id = /\/site-(.+)\.socket$/.exec(file)?.[1];
-    if (id !== undefined && isOurs(content)) found.add(id);
-  }
-  for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);
-  return [...found].filter((id) => !known.has(id)).sort();
+function faultOf(error: unknown): string {
+  return error instanceof SitegenError ? error.message : reasonOf(error);
 }

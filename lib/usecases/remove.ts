@@ -5,7 +5,7 @@ import { isOurs } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
 import { rangesOf } from '../pure/site.ts';
-import { removeContainer } from './apply.ts';
+import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
 import { removeCheckout } from './pull.ts';

@@ -1,9 +1,10 @@
 import { readIfThere } from '../effects/files.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
-import { mapFile, paths, router } from '../pure/names.ts';
-import { mapNames, ownerOfEntry } from '../pure/routes.ts';
-import { readMaps } from './router.ts';
+import { paths, router } from '../pure/names.ts';
+import { ownerOfEntry } from '../pure/routes.ts';
+import { readMaps } from './router-files.ts';
+import { driftOf } from './router-maps.ts';
 
 /** What `sitegen router status` shows. */
 export interface RouterStatus {
@@ -40,7 +41,7 @@ export async function routerStatus(systemd: Pick<Systemd, 'list' | 'properties'>
     sites: new Set([...maps.names.values()].map((value) => ownerOfEntry(value))).size,
     names: maps.names.size,
     certificates: list.filter((line) => !line.startsWith(router.selfSigned)).length,
-    drift: runs ? await driftOf(maps) : [`${router.unit} does not answer: journalctl -u ${router.unit}`],
+    drift: runs ? driftText(await driftOf(connectRouter(), maps)) : [`${router.unit} does not answer: journalctl -u ${router.unit}`],
   };
 }
 
@@ -63,13 +64,6 @@ async function running(systemd: Pick<Systemd, 'properties'>): Promise<RouterStat
   };
 }
 
-async function driftOf(maps: Awaited<ReturnType<typeof readMaps>>): Promise<string[]> {
-  const api = connectRouter();
-  const lines: string[] = [];
-  for (const name of mapNames) {
-    const now = await api.map(mapFile(name));
-    const differing = [...maps[name]].filter(([key, value]) => now.get(key) !== value).length + [...now.keys()].filter((key) => !maps[name].has(key)).length;
-    if (differing > 0) lines.push(`${differing} entries of the map "${name}" differ from its file: sitegen apply corrects them`);
-  }
-  return lines;
+function driftText(count: number): string[] {
+  return count === 0 ? [] : [`${count} entries of its maps are not as their files say: sitegen apply corrects them`];
 }

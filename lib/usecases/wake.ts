@@ -10,7 +10,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, siteNames } from '../pure/names.ts';
 import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
-import { createContainer, ensureImage } from './apply.ts';
+import { createContainer, ensureImage } from './containers.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
 /** First descriptor that systemd hands over (sd_listen_fds(3)). */

@@ -85,6 +85,10 @@ guestTest('diff says what apply then does, once; what is the admin\'s own is kep
       'diff.example.com: create container site-diff.example.com',
       'diff.example.com: enable site-diff.example.com.socket',
       'diff.example.com: start site-diff.example.com.socket',
+      'diff.example.com: router: + names: diff.example.com diff.example.com|serve',
+      'diff.example.com: router: + names: www.diff.example.com diff.example.com|redirect',
+      'diff.example.com: router: + options: diff.example.com diff.example.com||0|130000|3600000|1073741824|max-age=15552000',
+      `diff.example.com: router: + routes: diff.example.com/ diff.example.com|be_site|${(await guest.status('diff.example.com')).address}|80`,
     ]);
     t.is((await guest.sitegen('status', 'diff.example.com')).code, 3, 'nothing has changed yet');
     t.is((await guest.sitegen('apply')).stdout, 'diff.example.com: applied\n');

@@ -1,0 +1,42 @@
+import type { Docker } from '../effects/docker.ts';
+import { remove, requireBelow, writeAtomic } from '../effects/files.ts';
+import type { Desired } from '../pure/desired.ts';
+import { SitegenError } from '../pure/errors.ts';
+import { paths, type SiteNames } from '../pure/names.ts';
+import type { Deps } from './machine.ts';
+import type { LoadedSite } from './settings.ts';
+
+/**
+ * Creates a site's container, and writes down which one it is.
+ * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
+ *   container may have made it, and Docker would follow it out of the site's data
+ */
+export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
+  if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
+  for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
+  const id = await docker.create(want.names.container, want.container);
+  await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
+  return id;
+}
+
+/** Removes a site's container, and what was written down of it. */
+export async function removeContainer(docker: Pick<Docker, 'remove'>, names: SiteNames): Promise<void> {
+  await docker.remove(names.container, names.domain);
+  await remove(names.cidFile);
+}
+
+/**
+ * Makes an image available: builds or pulls it when it is missing.
+ * @returns true when it was missing
+ */
+export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app'>): Promise<boolean> {
+  if (await deps.docker.hasImage(loaded.image)) return false;
+  if (loaded.app?.context.length) {
+    deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);
+    await deps.docker.build(loaded.image, loaded.app.context);
+  } else {
+    deps.report(`pulling image ${loaded.image}`);
+    await deps.docker.pull(loaded.image, deps.report);
+  }
+  return true;
+}
