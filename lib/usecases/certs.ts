@@ -134,6 +134,12 @@ export async function repairCertificates(files: readonly SiteFile[], all: boolea
     const strays = new Set([...await readList(), ...(known ?? [])].map((line) => fileOf(line)));
     for (const name of await namesIn(router.certsDir)) if (name.endsWith('.pem')) strays.add(`${router.certsDir}/${name}`);
     for (const stray of strays) if (!wanted.has(stray)) lines.push(...await uninstall('router', stray));
+    // What is known of tries for sites that are gone; one that got a certificate may come back to it.
+    const kept = new Set(files.map(({ domain }) => siteNames(domain).certState));
+    for (const name of (await namesIn(paths.acmeDir)).filter((each) => each.endsWith('.json'))) {
+      const state = `${paths.acmeDir}/${name}`;
+      if (!kept.has(state) && !await exists(state.replace(/\.json$/, '.pem'))) await remove(state);
+    }
   });
   return lines;
 }
