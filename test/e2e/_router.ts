@@ -113,7 +113,10 @@ export function arrived(seen: Seen): Arrived {
   }
 }
 
-/** Settings of a container with router-app.mjs, to be followed by others. */
+/** Settings of a site that router-app.mjs on the guest itself answers, to be followed by others. */
+export const hostSettings = 'proxy: http://127.0.0.1:9000\n';
+
+/** The same with a container, which takes longer to start and to stop. */
 export const appSettings = `image: ${appImage}\nvolumes: [data:/data]\nenv: {LOG: /data/log}\n`;
 
 /**
@@ -124,7 +127,7 @@ export async function withSites(guest: Guest, sites: Readonly<Record<string, str
   const files = Object.keys(sites).map((domain) => `/etc/sitegen/sites/${domain}.yaml`);
   try {
     await setSites(guest, sites);
-    await body();
+    await withApps(guest, { host: { NAME: 'app', LISTEN: '127.0.0.1:9000' } }, body);
   } finally {
     await guest.sh(`rm -f ${files.join(' ')}; sitegen apply --quiet; rm -rf ${Object.keys(sites).map((domain) => `/var/lib/sitegen/sites/${domain}`).join(' ')}`);
   }
@@ -136,14 +139,16 @@ export async function setSites(guest: Guest, sites: Readonly<Record<string, stri
   return guest.sh(`${files.join('')}sitegen apply 2>&1`);
 }
 
-/** Has other settings in sitegen.yaml while something is done. */
-export async function withDefaults(guest: Guest, text: string, body: () => Promise<void>): Promise<void> {
+/** Has other settings in sitegen.yaml, one after the other, while something is done with each. */
+export async function withDefaults(guest: Guest, ...turns: readonly (readonly [string, () => Promise<void>])[]): Promise<void> {
   const file = '/etc/sitegen/sitegen.yaml';
   await guest.sh(`cp ${file} /tmp/sitegen.yaml.before`);
   try {
-    await write(guest, file, text);
-    await guest.sh('sitegen apply --quiet');
-    await body();
+    for (const [text, body] of turns) {
+      await write(guest, file, text);
+      await guest.sh('sitegen apply --quiet');
+      await body();
+    }
   } finally {
     await guest.sh(`cp /tmp/sitegen.yaml.before ${file}; sitegen apply --quiet`);
   }

@@ -1,6 +1,6 @@
 import { guestTest, long, type Guest } from './_guest.ts';
 import { put } from './_server.ts';
-import { ensureRouter, outside, underLoad, visitOne, withApps, withSites, withVisitor, workerPid } from './_router.ts';
+import { ensureRouter, hostSettings, outside, underLoad, visitOne, withSites, withVisitor, workerPid } from './_router.ts';
 
 const site = 'app.example.com';
 
@@ -8,7 +8,7 @@ for (const addresses of [1, 200]) guestTest(`a flood of 10,000 invented names fr
   await ensureRouter(guest);
   await guest.sh('for n in $(seq 3 202); do echo "addr add 192.0.2.$n/24 dev eth0"; done | ip -n visitor -batch -');
   await put(guest, 'router-flood.mjs', '/tmp/router-flood.mjs');
-  await withApps(guest, { app: { LISTEN: '127.0.0.1:9001' } }, () => withSites(guest, { [site]: 'proxy: http://127.0.0.1:9001' }, async () => {
+  await withSites(guest, { [site]: hostSettings }, async () => {
     await visitOne(guest, { host: site });
     // People pause between requests; who does not would share the processor with the flood's own client.
     const rate = async (body: () => Promise<void>) => {
@@ -40,7 +40,7 @@ for (const addresses of [1, 200]) guestTest(`a flood of 10,000 invented names fr
     t.log(`memory of the router: ${before} kB before, ${after} kB after`);
     t.true(after - before < 30_000);
     t.is(await workerPid(guest), pid);
-  }));
+  });
 }));
 
 /** What the router's worker has in memory, in kB. */

@@ -1,5 +1,5 @@
 import { guestTest, type Guest } from './_guest.ts';
-import { api, appSettings, arrived, ensureRouter, outside, setSites, sleeps, visit, visitOne, withDefaults, withSites, withVisitor, type Seen, type Step } from './_router.ts';
+import { api, appSettings, arrived, ensureRouter, hostSettings, outside, setSites, sleeps, visit, visitOne, withDefaults, withSites, withVisitor, type Seen, type Step } from './_router.ts';
 
 const site = 'app.example.com';
 const statuses = (seen: readonly Seen[]) => seen.map(({ status, error }) => status ?? error);
@@ -18,8 +18,8 @@ guestTest('only named addresses may visit, and only they pass a maintenance page
     return statuses(answers);
   };
   await withSites(guest, {
-    'a.example.com': `${appSettings}allow: [${outside.visitor}]`, 'b.example.com': `${appSettings}allow: [192.0.2.0/25, 10.0.0.0/9]`, 'c.example.com': `${appSettings}allow: ["2001:db8:70::/44"]`,
-    'd.example.com': `${appSettings}allow: [192.0.2.3, 192.0.2.128/25, "2001:db8:78::/45", "${outside.machine6}"]`, 'e.example.com': `${appSettings}allow: [0.0.0.0/0]`, 'f.example.com': appSettings,
+    'a.example.com': `${hostSettings}allow: [${outside.visitor}]`, 'b.example.com': `${hostSettings}allow: [192.0.2.0/25, 10.0.0.0/9]`, 'c.example.com': `${hostSettings}allow: ["2001:db8:70::/44"]`,
+    'd.example.com': `${appSettings}allow: [192.0.2.3, 192.0.2.128/25, "2001:db8:78::/45", "${outside.machine6}"]`, 'e.example.com': `${hostSettings}allow: [0.0.0.0/0]`, 'f.example.com': hostSettings,
   }, async () => {
     t.deepEqual(await seen('d'), [403, 403, 403]);
     t.true(await sleeps(guest, 'd.example.com'), 'who may not enter wakes nobody');
@@ -40,12 +40,13 @@ guestTest('passwords: each site has its own users, also of the same name, and gu
   const [first, second] = [await hash('one:one'), await hash('two')];
   const other = 'other.example.com';
   const basic = (user: string, password: string) => ({ Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` });
-  await withSites(guest, { [site]: `${appSettings}auth: {anna: '${first}', otto: '${second}'}`, [other]: `${appSettings}auth: {anna: '${second}'}`, 'open.example.com': appSettings }, async () => {
+  await withSites(guest, { [site]: `${hostSettings}auth: {anna: '${first}', otto: '${second}'}`, [other]: `${hostSettings}auth: {anna: '${second}'}`, 'open.example.com': hostSettings, 'asleep.example.com': `${appSettings}auth: {anna: '${second}'}` }, async () => {
     const enter = async (host: string, headers: Step['headers'] = {}) => statuses(await visit(guest, [{ host, headers }, { host, headers }]));
     const refused = await visitOne(guest, { host: site });
     t.is(refused.status, 401);
     t.regex(refused.headers['www-authenticate'] ?? '', /^Basic realm="app\.example\.com"/);
-    t.true(await sleeps(guest, site));
+    t.is((await visitOne(guest, { host: 'asleep.example.com', headers: basic('anna', 'wrong') })).status, 401);
+    t.true(await sleeps(guest, 'asleep.example.com'));
     t.deepEqual(await enter(site, basic('anna', 'one:one')), [200, 200]);
     t.deepEqual(await enter(site, basic('otto', 'two')), [200, 200]);
     t.deepEqual(await enter(other, basic('anna', 'two')), [200, 200]);
@@ -68,7 +69,7 @@ guestTest('passwords: each site has its own users, also of the same name, and gu
     t.deepEqual([right.status, known.status], [200, 200]);
     t.is((await visitOne(guest, { host: site, headers: basic('anna', 'one:one') })).status, 200, 'others are not concerned');
 
-    await setSites(guest, { [other]: `${appSettings}auth: {anna: '${first}'}` });
+    await setSites(guest, { [other]: `${hostSettings}auth: {anna: '${first}'}` });
     t.deepEqual([await enter(other, basic('anna', 'two')), await enter(other, basic('anna', 'one:one'))], [[401, 401], [200, 200]], 'a password that is no longer right is forgotten');
   });
 }));
@@ -76,7 +77,7 @@ guestTest('passwords: each site has its own users, also of the same name, and gu
 guestTest('requests may be so large, and answers take so long, as the site says', async (t, guest) => {
   await ensureRouter(guest);
   const own = 'own.example.com';
-  await withSites(guest, { [site]: `${appSettings}timeouts: {response: 1s}\nready: {timeout: 2s}`, [own]: `${appSettings}maxBody: 100K`, 'any.example.com': `${appSettings}maxBody: infinity` }, async () => {
+  await withSites(guest, { [site]: `${hostSettings}timeouts: {response: 1s}`, [own]: `${hostSettings}maxBody: 100K`, 'any.example.com': `${hostSettings}maxBody: infinity` }, async () => {
     const send = (host: string, bytes: number, more: Partial<Step> = {}): Step => ({ host, method: 'POST', body: 'x'.repeat(bytes), headers: { 'Content-Length': String(bytes) }, ...more });
     const chunked = { headers: { 'Transfer-Encoding': 'chunked' } };
     const seen = await visit(guest, [
@@ -90,7 +91,7 @@ guestTest('requests may be so large, and answers take so long, as the site says'
     const two = await visitOne(guest, { kind: 'h2', host: own, requests: [{ method: 'POST', body: 'x', headers: { 'content-length': '1' } }, { method: 'POST', body: 'x' }, { method: 'POST', headers: { 'content-length': '200000' }, body: 'x'.repeat(200_000) }] });
     t.deepEqual(statuses(two.answers), [200, 411, 413]);
 
-    // A site's wake and its own second are waited for; the other sites have a minute.
+    // The others have a minute.
     const [late, patient, gap] = await visit(guest, [{ host: site, path: '/?ms=25000' }, { host: own, path: '/?ms=4000' }, { host: own, path: '/?gap=3000' }], { together: true }) as [Seen, Seen, Seen];
     t.deepEqual([late.status, patient.status, gap.status], [504, 200, 200]);
     t.true(late.ms > 1000 && late.ms < 24_000, `${late.ms}`);
@@ -101,10 +102,9 @@ guestTest('requests may be so large, and answers take so long, as the site says'
 
 guestTest('probes and floods of logins wake nobody', (t, guest) => withVisitor(guest, async () => {
   await ensureRouter(guest);
-  await withSites(guest, { [site]: appSettings, 'wants.example.com': `${appSettings}probes: true` }, async () => {
+  await withSites(guest, { [site]: hostSettings, 'asleep.example.com': appSettings, 'wants.example.com': `${hostSettings}probes: true` }, async () => {
     const probes = ['/.env', '/.git/config', '/.ENV.local', '/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php', '/cgi-bin/luci', '/.aws/credentials'];
-    t.deepEqual(counted(await visit(guest, probes.map((path) => ({ host: site, path })))), { 404: probes.length });
-    t.true(await sleeps(guest, site));
+    t.deepEqual(counted(await visit(guest, probes.map((path) => ({ host: 'asleep.example.com', path })))), { 404: probes.length });
     t.is((await visitOne(guest, { host: 'wants.example.com', path: '/.env' })).status, 200);
 
     const logins = Array.from({ length: 40 }, (_, n) => ({ host: site, method: 'POST', path: n % 2 === 0 ? '/wp-login.php?a=b' : '/blog/xmlrpc.php', body: 'log=admin' }));
@@ -114,15 +114,14 @@ guestTest('probes and floods of logins wake nobody', (t, guest) => withVisitor(g
     const [page, other] = await visit(guest, [{ host: site, path: '/wp-login.php' }, { host: site, method: 'POST', path: '/contact' }], { visitor: true });
     t.deepEqual([page?.status, other?.status], [200, 200]);
     t.is((await visitOne(guest, logins[0] ?? {})).status, 200, 'others are not concerned');
-    await guest.sh(`sitegen stop --quiet ${site}`);
-    await visit(guest, logins.slice(0, 10), { visitor: true });
-    t.true(await sleeps(guest, site));
+    await visit(guest, logins.slice(0, 10).map((step) => ({ ...step, host: 'asleep.example.com' })), { visitor: true });
+    t.true(await sleeps(guest, 'asleep.example.com'));
   });
 }));
 
 guestTest('one address may have so many requests and connections, and no more', (t, guest) => withVisitor(guest, async () => {
   await ensureRouter(guest);
-  await withSites(guest, { [site]: appSettings }, () => withDefaults(guest, 'router: {limits: {connections: 20, requests: 50}}\n', async () => {
+  await withSites(guest, { [site]: hostSettings }, () => withDefaults(guest, ['router: {limits: {connections: 20, requests: 50}}\n', async () => {
     await visitOne(guest, { host: site });
     const one = await visitOne(guest, { kind: 'h2', host: site, requests: Array.from({ length: 80 }, () => ({})) }, { visitor: true });
     t.deepEqual(counted(one.answers.slice(0, 45)), { 200: 45 });
@@ -137,7 +136,7 @@ guestTest('one address may have so many requests and connections, and no more', 
     t.true(refused >= 18 && refused <= 22, `${refused} of 40 were refused`);
     t.deepEqual([open[40]?.status, open[41]?.status], [undefined, 200]);
     t.is((await visitOne(guest, { host: site }, { visitor: true })).status, 200, 'once they are gone');
-  }));
+  }]));
 }));
 
 /** Forgets who has done how much. */

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import { guestTest, long, until, type Guest } from './_guest.ts';
-import { api, appSettings, ensureRouter, setSites, underLoad, visit, visitOne, withApps, withSites, workerPid, type Load } from './_router.ts';
+import { api, appSettings, ensureRouter, hostSettings, setSites, underLoad, visit, visitOne, withSites, workerPid, type Load } from './_router.ts';
 
 const [container, upstream] = ['app.example.com', 'proxy.example.com'];
 const visitors = { hosts: [container, upstream], h1: 8, h2: 4, fresh: 4, think: 30 };
@@ -11,7 +11,7 @@ guestTest('200 sites come and 100 go under load: no request fails, and the route
   const name = (n: number) => `new-${n}.example.com`;
   const single = long ? 40 : 4;
   const files = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => name(from + n));
-  const settings = (domain: string, n: number) => (n % 4 === 0 ? 'proxy: http://127.0.0.1:9001' : n % 4 === 1 ? 'redirect: https://example.org' : n % 4 === 2 ? `proxy: http://127.0.0.1:9001\nallow: [127.0.0.0/8]\nheaders: {Link: "<${domain}>"}` : 'passthrough: 127.0.0.1:9002');
+  const settings = (domain: string, n: number) => (n % 4 === 0 ? 'proxy: http://127.0.0.1:9000' : n % 4 === 1 ? 'redirect: https://example.org' : n % 4 === 2 ? `proxy: http://127.0.0.1:9000\nallow: [127.0.0.0/8]\nheaders: {Link: "<${domain}>"}` : 'passthrough: 127.0.0.1:9002');
   try {
     const load = await underLoad(guest, visitors, async () => {
       for (const domain of files(0, single)) await guest.sh(`sitegen add ${domain} --quiet`, { timeoutMs: 60_000 });
@@ -139,8 +139,8 @@ async function state(guest: Guest): Promise<string[]> {
 /** Has a container and an upstream behind the router while something is done. */
 async function withTwo(guest: Guest, body: () => Promise<void>): Promise<void> {
   await ensureRouter(guest);
-  await withApps(guest, { load: { LISTEN: '127.0.0.1:9001' } }, () => withSites(guest, { [container]: appSettings, [upstream]: 'proxy: http://127.0.0.1:9001' }, async () => {
+  await withSites(guest, { [container]: appSettings, [upstream]: hostSettings }, async () => {
     await visit(guest, [{ host: container }, { host: upstream }]);
     await body();
-  }));
+  });
 }

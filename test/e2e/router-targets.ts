@@ -1,12 +1,12 @@
 import { guestTest, long, until, type Guest } from './_guest.ts';
 import { put } from './_server.ts';
-import { appSettings, arrived, ensureRouter, outside, setSites, sleeps, visit, visitOne, withApps, withDefaults, withSites, withVisitor, workerPid, type Seen } from './_router.ts';
+import { appSettings, arrived, ensureRouter, hostSettings, outside, setSites, sleeps, visit, visitOne, withApps, withDefaults, withSites, withVisitor, workerPid, type Seen } from './_router.ts';
 
 const site = 'app.example.com';
 
 guestTest('a websocket wakes a site, outlives a reload, and may be silent', async (t, guest) => {
   await ensureRouter(guest);
-  await withSites(guest, { [site]: `${appSettings}timeouts: {response: 2s}`, 'short.example.com': `${appSettings}timeouts: {tunnel: 2s}` }, async () => {
+  await withSites(guest, { [site]: `${appSettings}timeouts: {response: 2s}`, 'short.example.com': `${hostSettings}timeouts: {tunnel: 2s}` }, async () => {
     t.true(await sleeps(guest, site));
     const before = await workerPid(guest);
     const steps = [
@@ -35,7 +35,7 @@ guestTest('paths lead to other upstreams: the longest prefix counts, in whole pa
   /deep/er/path: http://127.0.0.1:9002/x/y
   /go: {redirect: {to: 'https://example.org/there', status: 302}}
   /exact: {redirect: {to: 'https://example.org/only?this=1', status: 307, keepPath: false}}`;
-  await withApps(guest, { one: { LISTEN: '127.0.0.1:9001' }, two: { LISTEN: '127.0.0.1:9002' } }, () => withSites(guest, { [site]: `${appSettings}${paths}` }, async () => {
+  await withApps(guest, { one: { LISTEN: '127.0.0.1:9001' }, two: { LISTEN: '127.0.0.1:9002' } }, () => withSites(guest, { [site]: `${hostSettings}${paths}` }, async () => {
     const at = async (path: string) => {
       const seen = await visitOne(guest, { host: site, path });
       if (seen.status !== 200) return `${seen.status} ${seen.headers['location']}`;
@@ -106,12 +106,12 @@ guestTest('an https upstream has to show a certificate for its name before it ge
   const upstreams = ['good', 'wrong', 'strange'];
   const apps = Object.fromEntries(upstreams.map((name, n) => [name, { LISTEN: `127.0.1.${n + 1}:9443`, CERT: `/tmp/up/${name}.pem`, KEY: `/tmp/up/${name}.key`, LOG: `/tmp/up/${name}.log` }]));
   const sites = Object.fromEntries(upstreams.map((name) => [`${name}.example.com`, `proxy: https://${name}.internal:9443`]));
-  await withDns(guest, () => withDefaults(guest, 'router: {upstreamCa: /tmp/up/ca.pem}\n', () => withApps(guest, apps, () => withSites(guest, sites, async () => {
+  await withDns(guest, () => withDefaults(guest, ['router: {upstreamCa: /tmp/up/ca.pem}\n', () => withApps(guest, apps, () => withSites(guest, sites, async () => {
     const seen = await visit(guest, upstreams.map((name) => ({ host: `${name}.example.com`, method: 'POST', body: 'secret' })));
     t.deepEqual(seen.map(({ status }) => status === 502 ? 503 : status), [200, 503, 503]);
     t.is(arrived(seen[0]!).headers['host'], 'good.example.com');
     t.is(await guest.sh('cat /tmp/up/wrong.log /tmp/up/strange.log 2>/dev/null | grep -v ^TLS || true'), '', 'no request came to them');
-  }))));
+  }))]));
 });
 
 guestTest('passthrough: the client sees the server\'s certificate, and the server the client', (t, guest) => withVisitor(guest, async () => {
@@ -161,7 +161,7 @@ guestTest('passthrough: the client sees the server\'s certificate, and the serve
         socket.on("error", (error) => { console.log(error.message); process.exit(0); });
       });'`);
     t.is(await pieces('plain.example.com'), 'its-own');
-    await setSites(guest, { 'app.example.com': appSettings });
+    await setSites(guest, { 'app.example.com': hostSettings });
     t.not(await pieces('nobody.example.com'), 'its-own');
   })));
 }));
@@ -170,29 +170,28 @@ guestTest('names that no site has are refused, or led to another server', (t, gu
   await ensureRouter(guest);
   await guest.sh(`mkdir -p /tmp/up && cd /tmp/up; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.pem -days 30 -subj /CN=its-own 2>/dev/null
     echo '{"rest.internal": "127.0.1.1"}' > /tmp/router-dns.json`);
-  const seen = () => visit(guest, [{ host: 'nobody.example.com' }, { tls: false, host: 'nobody.example.com' }, { kind: 'raw', tls: 'none', wait: 20_000, pieces: ['GET / HTTP/1.1\r\n\r\n'] }, { host: site }], { visitor: true }) as Promise<[Seen, Seen, Seen, Seen]>;
+  const steps = [{ host: 'nobody.example.com' }, { tls: false, host: 'nobody.example.com' }, { host: site }] as const;
+  const seen = () => visit(guest, steps, { together: true, visitor: true }) as Promise<[Seen, Seen, Seen]>;
   const apps = { rest: { LISTEN: '127.0.1.1:9443', CERT: '/tmp/up/own.pem', KEY: '/tmp/up/own.key' }, plain: { LISTEN: '127.0.1.1:9080' } };
-  await withDns(guest, () => withApps(guest, apps, () => withSites(guest, { [site]: appSettings }, async () => {
+  await withDns(guest, () => withApps(guest, apps, () => withSites(guest, { [site]: hostSettings }, async () => {
     const began = Date.now();
-    const [secure, plain, none, own] = await seen();
+    const [secure, plain, own, none] = await visit(guest, [...steps, { kind: 'raw', tls: 'none', wait: 20_000, pieces: ['GET / HTTP/1.1\r\n\r\n'] }], { together: true, visitor: true }) as [Seen, Seen, Seen, Seen];
     t.not(secure.error, undefined);
     t.deepEqual([plain.status, own.status, none.text, none.closed], [421, 200, '', true]);
     t.true(Date.now() - began < 20_000);
 
-    await withDefaults(guest, 'router: {unknown: {http: "127.0.1.1:9080", https: "127.0.1.1:9443"}}\n', async () => {
-      const [led, ledPlain, , still] = await seen();
+    await withDefaults(guest, ['router: {unknown: {http: "127.0.1.1:9080", https: "127.0.1.1:9443"}}\n', async () => {
+      const [led, ledPlain, still] = await seen();
       t.deepEqual([led.subject, arrived(led).name, arrived(ledPlain).name, arrived(ledPlain).headers['host'], still.status], ['its-own', 'rest', 'plain', 'nobody.example.com', 200]);
       t.is(arrived(ledPlain).headers['x-forwarded-for'], outside.visitor);
       t.is(ledPlain.headers['x-frame-options'], undefined, 'answers are left as they are');
-    });
-    await withDefaults(guest, 'router: {unknown: "rest.internal:9443"}\n', async () => {
-      const [led, , , still] = await seen();
+    }], ['router: {unknown: "rest.internal:9443"}\n', async () => {
+      const [led, , still] = await seen();
       t.deepEqual([led.subject, still.status], ['its-own', 200]);
-    });
-    await withDefaults(guest, 'router: {unknown: {http: "gone.internal:80", https: "gone.internal:443"}}\n', async () => {
-      const [led, ledPlain, , still] = await seen();
+    }], ['router: {unknown: {http: "gone.internal:80", https: "gone.internal:443"}}\n', async () => {
+      const [led, ledPlain, still] = await seen();
       t.deepEqual([led.error === undefined, ledPlain.status, still.status], [false, 502, 200], 'the router does not visit itself');
-    });
+    }]);
   })));
 }));
 

@@ -1,5 +1,5 @@
 import { guestTest } from './_guest.ts';
-import { appSettings, arrived, ensureRouter, outside, sleeps, visit, visitOne, withSites, withVisitor, type Seen } from './_router.ts';
+import { appSettings, arrived, ensureRouter, hostSettings, outside, sleeps, visit, visitOne, withSites, withVisitor, type Seen } from './_router.ts';
 
 const site = 'app.example.com';
 const statuses = (seen: readonly Seen[]) => seen.map(({ status, error }) => status ?? error);
@@ -31,10 +31,10 @@ guestTest('a site is reached over HTTP/2, HTTP/1.1 and HTTP/1.0, with TLS 1.2 an
 guestTest('http leads to https, and other names to the main one, in one hop with path and query', async (t, guest) => {
   await ensureRouter(guest);
   const sites = {
-    [site]: `${appSettings}aliases: [alias.example.net, '*.wild.example.com']\nredirects: [old.example.net]`,
-    'www.both.example.com': appSettings,
-    'open.example.com': `${appSettings}http: serve\nwww: serve`,
-    'alone.example.com': `${appSettings}www: none`,
+    [site]: `${hostSettings}aliases: [alias.example.net, '*.wild.example.com']\nredirects: [old.example.net]`,
+    'www.both.example.com': hostSettings,
+    'open.example.com': `${hostSettings}http: serve\nwww: serve`,
+    'alone.example.com': `${hostSettings}www: none`,
   };
   await withSites(guest, sites, async () => {
     const path = '/p/a%2Fth?q=1&r=%20';
@@ -63,7 +63,7 @@ guestTest('a request belongs to the site that its connection was made to, and to
   await ensureRouter(guest);
   const other = 'other.example.com';
   const own = `aliases: [alias.${site}]`;
-  await withSites(guest, { [site]: `${appSettings}${own}\nhttp: serve`, [other]: appSettings }, async () => {
+  await withSites(guest, { [site]: `${hostSettings}${own}\nhttp: serve`, [other]: appSettings }, async () => {
     const path = '/host';
     const [upper, dot, port, both, alias] = await visit(guest, [
       { host: site.toUpperCase(), path }, { host: `${site}.`, path }, { host: `${site}:443`, path }, { host: `APP.example.COM.:8443`, sni: 'APP.Example.com', path },
@@ -88,7 +88,7 @@ guestTest('a request belongs to the site that its connection was made to, and to
 
 guestTest('what only the router may say of a visitor is true, and is never taken from outside', (t, guest) => withVisitor(guest, async () => {
   await ensureRouter(guest);
-  await withSites(guest, { [site]: `${appSettings}http: serve` }, async () => {
+  await withSites(guest, { [site]: `${hostSettings}http: serve` }, async () => {
     const forged = {
       'X-Forwarded-For': ['9.9.9.9', '8.8.8.8'], 'X-Forwarded-Proto': 'gopher', 'X-Forwarded-Host': 'evil.example', 'X-Forwarded-Port': '1', 'X-Forwarded-Prefix': '/x', 'x-forwarded-user': 'root',
       'X-Real-IP': '9.9.9.9', 'X-Sitegen-Site': 'evil', 'x-sitegen-root': '/etc', 'Forwarded': 'for=9.9.9.9', 'Proxy': 'http://9.9.9.9',
@@ -111,7 +111,7 @@ guestTest('what only the router may say of a visitor is true, and is never taken
 
 guestTest('answers carry headers for safety that an app may override, and texts are compressed', async (t, guest) => {
   await ensureRouter(guest);
-  const sites = { [site]: `${appSettings}http: serve\nheaders: {X-Robots-Tag: noindex, X-Own: 'a; "b" % c'}`, 'off.example.com': `${appSettings}hsts: off`, 'short.example.com': `${appSettings}hsts: 1h` };
+  const sites = { [site]: `${hostSettings}http: serve\nheaders: {X-Robots-Tag: noindex, X-Own: 'a; "b" % c'}`, 'off.example.com': `${hostSettings}hsts: off`, 'short.example.com': `${hostSettings}hsts: 1h` };
   await withSites(guest, sites, async () => {
     const own = ['X-Frame-Options:DENY', 'Referrer-Policy:no-referrer', 'X-Robots-Tag:all', 'Strict-Transport-Security:max-age=5', 'X-Content-Type-Options:other'].map((header) => `header=${encodeURIComponent(header)}`).join('&');
     const [usual, said, frames, plain, off, short] = (await visit(guest, [
