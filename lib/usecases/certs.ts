@@ -44,8 +44,9 @@ export async function readState(names: SiteNames): Promise<CertState> {
   }
 }
 
-/** Keeps what is known of a site's certificate. */
+/** Keeps what is known of a site's certificate; not of a site that was removed meanwhile. */
 export async function writeState(names: SiteNames, state: CertState): Promise<void> {
+  if (!await exists(names.settingsFile)) return;
   await writeAtomic({ path: names.certState, content: `${JSON.stringify(state, undefined, 2)}\n`, mode: 0o600 });
 }
 

@@ -18,7 +18,7 @@ export async function inventory(guest: Guest): Promise<string[]> {
     nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//'
     ip -4 route show table all | sed 's/^/route /; s/ linkdown//'
     ip neighbour show dev sitegen0 | awk '$NF != "FAILED" { print "neighbour", $1 }'
-    find /sys/fs/cgroup -maxdepth 3 -type d -path '*site*' | grep -v 'sitegen-\\|docker' || true`);
+    find /sys/fs/cgroup -maxdepth 3 -type d -path '*site.slice/*' | grep -v 'sitegen-\\|docker' || true`);
   return text.split('\n').sort();
 }
 
