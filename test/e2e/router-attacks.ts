@@ -72,7 +72,7 @@ guestTest('requests of HTTP/1.1 that servers read differently are refused, or re
     'a version to come': [`GET /shown HTTP/3.7\r\nHost: ${site}\r\nConnection: close\r\n\r\n`, 0],
     'a header that is not to go on': [post(`Content-Length: ${hidden.length}\r\nConnection: close, Content-Length`, hidden), hidden.length],
   };
-  const taken = await visit(guest, Object.values(once).map(([piece]): Step => ({ kind: 'raw', host: site, pieces: [piece], wait: 5000 })));
+  const taken = await visit(guest, Object.values(once).map(([piece]): Step => ({ kind: 'raw', host: site, pieces: [piece], wait: 5000 })), { together: true });
   for (const [n, [title, [, size]]] of Object.entries(once).entries()) {
     const { text = '' } = taken[n] ?? {};
     t.true(text.split('HTTP/1.1 200').length <= 2, `${title}: one answer at most`);

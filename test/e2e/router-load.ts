@@ -84,7 +84,7 @@ guestTest('what is changed behind sitegen\'s back is shown by diff and repaired 
   const before = await state(guest);
   await guest.sh(`printf 'del map ${maps}/names.map ${container}; set map ${maps}/routes.map ${upstream}/ wrong|be_site|1.2.3.4|80; add map ${maps}/names.map evil.example.com ${container}|serve\\n' | ${api}`);
   t.not((await visitOne(guest, { host: container })).status, 200);
-  t.is(await diff(), 'router: correct 3 entries of its maps');
+  t.regex(await diff(), /^router: correct 3 entries of its maps/);
   t.deepEqual(await state(guest).then((now) => now.length), before.length, 'diff has changed nothing');
   const pid = await workerPid(guest);
   t.regex((await guest.sitegen('apply')).stdout, /router: corrected 3 entries of its maps/);

@@ -38,23 +38,24 @@ guestTest('http leads to https, and other names to the main one, in one hop with
   };
   await withSites(guest, sites, async () => {
     const path = '/p/a%2Fth?q=1&r=%20';
-    const leads = async (host: string, plain: boolean) => {
-      const seen = await visitOne(guest, plain ? { tls: false, host, path } : { host, path });
-      return seen.status === 308 ? seen.headers['location'] : seen.status;
+    const main = `https://${site}${path}`;
+    // What the name leads to over http, and over https.
+    const expected: Record<string, [string | number | undefined, string | number | undefined]> = {
+      [site]: [main, 200],
+      'alias.example.net': [`https://alias.example.net${path}`, 200],
+      'any.wild.example.com': [`https://any.wild.example.com${path}`, 200],
+      'two.deep.wild.example.com': [421, undefined],
+      'old.example.net': [main, main],
+      [`www.${site}`]: [main, main],
+      'both.example.com': [`https://www.both.example.com${path}`, `https://www.both.example.com${path}`],
+      'open.example.com': [200, 200],
+      'www.open.example.com': [200, 200],
+      'www.alone.example.com': [421, undefined],
     };
-    t.is(await leads(site, true), `https://${site}${path}`);
-    t.is(await leads('alias.example.net', true), `https://alias.example.net${path}`);
-    t.is(await leads('alias.example.net', false), 200);
-    t.is(await leads('any.wild.example.com', false), 200);
-    t.is(await leads('two.deep.wild.example.com', false), undefined, 'no such name, so no answer');
-    for (const plain of [true, false]) {
-      t.is(await leads('old.example.net', plain), `https://${site}${path}`);
-      t.is(await leads(`www.${site}`, plain), `https://${site}${path}`);
-      t.is(await leads('both.example.com', plain), `https://www.both.example.com${path}`);
-      t.is(await leads('open.example.com', plain), 200);
-      t.is(await leads('www.open.example.com', plain), 200);
-    }
-    t.is(await leads('www.alone.example.com', true), 421);
+    const leads = async (more: object) => (await visit(guest, Object.keys(expected).map((host) => ({ host, path, ...more })), { together: true }))
+      .map(({ status, headers }) => (status === 308 ? headers['location'] : status));
+    const [plain, secure] = [await leads({ tls: false }), await leads({})];
+    t.deepEqual(Object.fromEntries(Object.keys(expected).map((host, n) => [host, [plain[n], secure[n]]])), expected);
     t.is((await visitOne(guest, { tls: false, host: site, method: 'POST', body: 'x' })).status, 308);
   });
 });
@@ -72,12 +73,13 @@ guestTest('a request belongs to the site that its connection was made to, and to
     t.deepEqual([upper, dot, port, both, alias].map((seen) => seen?.status), [200, 200, 200, 200, 200]);
     t.is(both && arrived(both).headers['x-forwarded-host'], 'APP.example.COM.:8443');
 
-    const wrong = await visit(guest, [
+    const steps = [
       { host: other, sni: site }, { host: site, sni: other }, { host: 'nobody.example.com', sni: site }, { host: '', sni: site },
       { kind: 'raw', sni: site, pieces: ['GET / HTTP/1.0\r\n\r\n'] }, { kind: 'raw', sni: site, pieces: ['GET / HTTP/1.1\r\n\r\n'] },
       { host: 'nobody.example.com', tls: false }, { kind: 'raw', tls: false, pieces: ['GET / HTTP/1.0\r\n\r\n'] },
       { host: '127.0.0.1', tls: false }, { host: '[::1]:80', tls: false },
-    ]);
+    ] as const;
+    const wrong = await visit(guest, steps, { together: true });
     t.deepEqual(wrong.map(({ status, text }) => status ?? Number(/^HTTP\/1\.[01] (\d+)/.exec(text)?.[1])), [421, 421, 421, 421, 421, 421, 421, 421, 421, 421]);
     for (const { body, text } of wrong) t.regex(body ?? text, /<h1>/);
     const two = await visitOne(guest, { kind: 'h2', host: site, requests: [{}, { host: other }, { host: 'nobody.example.com' }, { host: `alias.${site}` }, { host: site.toUpperCase() }] });
