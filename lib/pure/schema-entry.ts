@@ -50,8 +50,16 @@ export function parseUpstream(value: string): Upstream | undefined {
   return { protocol, ...at, base: match[3] === undefined ? undefined : (base ?? '') };
 }
 
+/** The router's own ports: a single visitor would be passed on to it until it has no connection left. */
+export function isRouterItself({ host, port }: Pick<Upstream, 'host' | 'port'>): boolean {
+  return [80, 443].includes(port) && (['localhost', '0.0.0.0', '::', '::1'].includes(host) || /^127\.[\d.]+$/.test(host));
+}
+
+const circle = 'is the router itself: let the server listen on another port than 80 and 443';
+
 const upstream = () => z.string().transform((value, context): Upstream => {
   const parsed = parseUpstream(value);
+  if (parsed && isRouterItself(parsed)) context.addIssue({ code: 'custom', message: circle });
   if (parsed) return parsed;
   context.addIssue({ code: 'custom', message: 'is not an upstream: write http://host:port, https://name or unix:/path/to/socket; https needs a name for its certificate' });
   return z.NEVER;
@@ -94,12 +102,14 @@ const staticFiles = z.union([
   }).refine((value) => value.git === undefined || !value.directory?.startsWith('/'), { message: 'is absolute: with git it is below the checkout', path: ['directory'] }),
 ], 'is neither a directory nor directory, git, branch and notFound');
 
+const elsewhere = () => hostPort('an upstream').refine((at) => !isRouterItself(at), circle);
+
 const passthrough = z.union([
-  hostPort('an upstream').transform((to) => ({ to, proxyProtocol: undefined, http: undefined })),
+  elsewhere().transform((to) => ({ to, proxyProtocol: undefined, http: undefined })),
   z.strictObject({
-    to: hostPort('an upstream').describe('TLS server that gets the connections as they are'),
+    to: elsewhere().describe('TLS server that gets the connections as they are'),
     proxyProtocol: z.boolean().describe('true: it is told the visitor\'s address, with PROXY protocol version 2').optional(),
-    http: hostPort('an upstream').describe('gets what comes to port 80; redirected to https unless given').optional(),
+    http: elsewhere().describe('gets what comes to port 80; redirected to https unless given').optional(),
   }),
 ], 'is not an upstream: write host:port, or to, proxyProtocol and http');
 
@@ -179,10 +189,11 @@ export const entryFields = {
 
 const pair = z.union([
   z.literal('reject'),
-  hostPort('an upstream').transform((to) => ({ https: to, http: { host: to.host, port: 80 } })),
+  elsewhere().transform((to) => ({ https: to, http: { host: to.host, port: 80 } }))
+    .refine(({ http }) => !isRouterItself(http), 'leads port 80 back to the router itself: write https and http, each with a port'),
   z.strictObject({
-    https: hostPort('an upstream').describe('gets TLS connections as they are'),
-    http: hostPort('an upstream').describe('gets requests of port 80'),
+    https: elsewhere().describe('gets TLS connections as they are'),
+    http: elsewhere().describe('gets requests of port 80'),
   }).partial(),
 ], 'is not reject, host:port, or http and https');
 

@@ -62,7 +62,7 @@ export function holding(path: Path, value: string, at: Path = []): unknown {
   if (key === undefined) return value;
   if (key === '*') return { [value]: { paths: 'http://127.0.0.1:8080', auth: harmlessHash }[at.at(-1) ?? ''] ?? 'x' };
   if (key === '0') return [holding(rest, value, [...at, key])];
-  const needed = ['proxy', 'passthrough', 'redirect'].includes(at.at(-1) ?? '') && key !== 'to' ? { to: at.at(-1) === 'passthrough' ? '127.0.0.1:443' : 'http://127.0.0.1:8080' } : {};
+  const needed = ['proxy', 'passthrough', 'redirect'].includes(at.at(-1) ?? '') && key !== 'to' ? { to: at.at(-1) === 'passthrough' ? '127.0.0.1:8443' : 'http://127.0.0.1:8080' } : {};
   return { ...needed, [key]: holding(rest, value, [...at, key]) };
 }
 

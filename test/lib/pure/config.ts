@@ -252,3 +252,21 @@ test('a settings file is known by its name', (t) => {
   t.is(domainOfFile('example.com.yaml'), 'example.com');
   for (const name of ['example.com', 'example.com.yml', '.example.com.yaml', 'notes.yaml', 'example.com.yaml~', '.yaml', 'a_b.com.yaml']) t.is(domainOfFile(name), undefined, name);
 });
+
+const toItself = 'is the router itself: let the server listen on another port than 80 and 443';
+for (const [text, key] of [
+  ['proxy: http://localhost', 'proxy: "http://localhost"'], ['proxy: http://127.0.0.1:80/base', 'proxy: "http://127.0.0.1:80/base"'], ['proxy: http://0.0.0.0', 'proxy: "http://0.0.0.0"'],
+  ['proxy: http://[::1]:443', 'proxy: "http://[::1]:443"'], ['proxy: {to: http://127.1.2.3}', 'proxy.to: "http://127.1.2.3"'],
+  ['passthrough: localhost:443', 'passthrough: "localhost:443"'], ['passthrough: {to: 127.0.0.1:8443, http: 127.0.0.1:80}', 'passthrough.http: "127.0.0.1:80"'],
+] as const) refusesKey(text, `2: ${key} ${toItself}`);
+const unknown = (value: string, fault: string) => {
+  test(`names that no site has cannot go to ${value}`, (t) => {
+    t.throws(() => readers.defaults(`router: {unknown: ${value}}\n`), { message: `${file}:1: router.unknown: ${JSON.stringify(value)} ${fault}` });
+  });
+};
+unknown('localhost:443', toItself);
+unknown('127.0.0.1:8443', 'leads port 80 back to the router itself: write https and http, each with a port');
+test('other ports of this machine, and the same ports of others, are upstreams', (t) => {
+  t.deepEqual(readers.defaults('router: {unknown: {https: 127.0.0.1:8443, http: 127.0.0.1:8080}}').router?.unknown, { https: { host: '127.0.0.1', port: 8443 }, http: { host: '127.0.0.1', port: 8080 } });
+  for (const text of ['proxy: http://127.0.0.1:8080', 'proxy: http://localhost:3000', 'proxy: http://192.0.2.1', 'passthrough: 192.0.2.1:443', 'passthrough: localhost:8443']) t.truthy(readers.site(`domain: example.com\n${text}\n`), text);
+});
