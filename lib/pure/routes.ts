@@ -51,7 +51,7 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
   // With passthrough the certificate for the other name is the upstream's too; and a site that is
   // elsewhere is reached in one hop by every name.
   const other = entry.passthrough || isElsewhere(entry) ? serve : 'redirect';
-  if (implied !== undefined && !entries.names.has(implied)) put('names', implied, entry.www === 'serve' ? serve : other);
+  if (implied !== undefined && !entries.names.has(implied) && !leadsTo(entry, implied)) put('names', implied, entry.www === 'serve' ? serve : other);
   for (const name of site.redirects) put('names', name, other);
 
   put('options', domain, flagsOf(entry), Math.ceil((entry.maintenance?.retryAfterMs ?? 0) / 1000), entry.serverTimeoutMs, entry.tunnelTimeoutMs, entry.maxBody, entry.hsts);
@@ -69,6 +69,12 @@ export function entriesOf(site: Site, address: string, implied: string | undefin
 /** True for a site that does nothing but redirect. */
 function isElsewhere(entry: Entry): boolean {
   return !entry.passthrough && entry.targets.size === 1 && entry.targets.get('')?.kind === 'redirect';
+}
+
+/** Whether all of a site is sent on to a name: were that name the site's too, its visitors would go in circles. */
+function leadsTo(entry: Entry, name: string): boolean {
+  const target = isElsewhere(entry) ? entry.targets.get('') : undefined;
+  return target?.kind === 'redirect' && /^https?:\/\/([^/:]+)/i.exec(target.to)?.[1]?.toLowerCase() === name;
 }
 
 /** Letters that the configuration asks for: one a setting that most sites do not have. */

@@ -113,3 +113,10 @@ test('a name that goes from one site to another belongs to the other alone', (t)
   const after = withEntries(one, new Set(['two.example']), two);
   t.is(after.names.get('shared.example'), 'two.example|serve');
 });
+
+test('a site that sends everybody to its other name does not have that name', (t) => {
+  const names = (redirect: string) => Object.fromEntries(mapsOf(resolveTexts({ site: `domain: example.com\nredirect: ${redirect}\n` })).names);
+  t.deepEqual(names('https://WWW.example.com'), { 'example.com': 'example.com|serve' });
+  t.deepEqual(names('https://www.example.com:8443/x'), { 'example.com': 'example.com|serve' });
+  t.deepEqual(names('https://example.org'), { 'example.com': 'example.com|serve', 'www.example.com': 'example.com|serve' });
+});
