@@ -19,6 +19,10 @@ import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
 
+// Root's own may be strict, and the router and the static server read what is written here as other
+// users. What nobody else may read is written with a mode of its own.
+process.umask(0o022);
+
 const parser = yargs(hideBin(process.argv))
   .scriptName('sitegen')
   .usage('sitegen: containers that exist only while somebody visits\n\nUsage: $0 COMMAND')
