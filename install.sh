@@ -3,6 +3,7 @@
 # May be run again at any time: it upgrades in place and stops no site.
 set -euo pipefail
 shopt -s nullglob
+umask 022
 cd "$(dirname "$0")"
 
 code=/usr/lib/sitegen
@@ -145,6 +146,8 @@ fi
 systemctl daemon-reload
 # Its configuration is among the files that have just been replaced.
 systemctl try-reload-or-restart sitegen-static.service
+# While somebody asks it again and again, it does not end by itself, and parts of it are gone.
+systemctl try-restart sitegen-responder.service
 systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service sitegen-certs.service
 # They wait for somebody who asks, and cost nothing until then.
