@@ -1,4 +1,4 @@
-import { linkInto, readIfThere, remove } from '../effects/files.ts';
+import { exists, linkInto, readIfThere, remove } from '../effects/files.ts';
 import { wildcardListeners } from '../effects/network.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
@@ -156,10 +156,13 @@ async function startRouter(systemd: Systemd): Promise<void> {
 
 async function switchOff(systemd: Systemd, dryRun: boolean): Promise<string[]> {
   const units = [router.socketUnit, router.unit];
-  const up = (await systemd.list(units)).filter(({ activeState }) => activeState === 'active');
-  if (up.length === 0) return [];
+  const up = (await systemd.list(units)).some(({ activeState }) => !['inactive', 'failed'].includes(activeState));
+  // A router that could never start would take the ports at the next boot, before their owner does.
+  const linked = await Promise.all(units.map((unit) => exists(`${wantsOf(unit)}/${unit}`)));
+  if (!up && !linked.includes(true)) return [];
   if (!dryRun) {
     for (const unit of units) await systemd.stop(unit);
+    for (const unit of units) await systemd.resetFailed(unit);
     for (const unit of units) await remove(`${wantsOf(unit)}/${unit}`);
   }
   return [`router: ${dryRun ? 'stop' : 'stopped'}, as router.enabled is false`];
