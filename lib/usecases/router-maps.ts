@@ -31,14 +31,17 @@ export async function driftOf(api: Router, files: MapEntries): Promise<number> {
 
 /** Makes the running maps equal to the wanted ones, where they differ. */
 export async function correct(api: Router, wanted: MapEntries): Promise<void> {
-  // Names come last, as they let visitors in, and go first.
-  const ordered = (await differences(api, wanted)).sort((a, b) => Number(a.name === 'names') - Number(b.name === 'names'));
-  for (const { name, gone, set } of [...ordered].reverse()) {
-    if (set.length + gone.length <= many) for (const key of gone) await api.deleteEntry(mapFile(name), key);
+  // Names come last, as they let visitors in, and go first. Options say which of the other maps are
+  // asked, so they come after these, and what nobody asks for any more goes at the end.
+  const rank = (name: MapName) => (name === 'names' ? 2 : name === 'options' ? 1 : 0);
+  const ordered = (await differences(api, wanted)).sort((a, b) => rank(a.name) - rank(b.name));
+  const whole = ({ set, gone }: Difference) => set.length + gone.length > many;
+  const takeOut = async ({ name, gone }: Difference) => { for (const key of gone) await api.deleteEntry(mapFile(name), key); };
+  for (const each of ordered) if (each.name === 'names' && !whole(each)) await takeOut(each);
+  for (const each of ordered) {
+    if (whole(each)) await api.replaceMap(mapFile(each.name), each.wanted);
+    else for (const [key, value] of each.set) await api.setEntry(mapFile(each.name), key, value);
   }
-  for (const { name, set, gone, wanted: entries } of ordered) {
-    if (set.length + gone.length > many) await api.replaceMap(mapFile(name), entries);
-    else for (const [key, value] of set) await api.setEntry(mapFile(name), key, value);
-  }
+  for (const each of ordered) if (each.name !== 'names' && !whole(each)) await takeOut(each);
 }
 
