@@ -1,6 +1,6 @@
 import { AcmeError, openAcme, requestFor, type Acme, type ChallengeType, type Order } from '../effects/acme.ts';
 import { addressesOf, ownAddresses } from '../effects/dns.ts';
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { exists, readIfThere, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { makeKey } from '../effects/x509.ts';
 import { isPublic } from '../pure/addresses.ts';
@@ -135,6 +135,7 @@ async function obtain(task: Task): Promise<Outcome> {
     // Valid from this very moment by the authority's clock, which may be ahead of ours.
     const fresh = checkPair({ chain, key }, file.domain, new Date(Math.max(Date.now(), readCertificate(chain)?.notBefore.getTime() ?? 0)));
     if (typeof fresh === 'string') throw new SitegenError(`the authority's certificate cannot be used: ${fresh}`);
+    if (!await exists(names.settingsFile)) throw new SitegenError(`${file.domain}: the site was removed meanwhile`);
     // First, as it tells what is ours from what somebody has made by hand.
     await writeState(names, succeeded(await readState(names), fresh.fingerprint, leftOut));
     await accept(names, { chain, key });
