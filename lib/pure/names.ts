@@ -60,6 +60,8 @@ export const router = {
   selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
   upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
   probes: `${paths.routerDir}/probes.lst`,
+  /** There while the files above are newer than what the running router has read. */
+  unread: `${paths.routerDir}/unread`,
   adminSocket: '/run/sitegen-router/admin.sock',
   /** The same for programs that only look: level operator, open to the group of the router's user. */
   statsSocket: '/run/sitegen-router/stats.sock',

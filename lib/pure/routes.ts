@@ -32,6 +32,11 @@ export function ownerOfEntry(value: string): string {
   return value.split('|', 1)[0] ?? '';
 }
 
+/** Names that lead to a site. */
+export function namesOfSite(maps: MapEntries, domain: string): string[] {
+  return [...maps.names].filter(([, value]) => ownerOfEntry(value) === domain).map(([name]) => name);
+}
+
 /**
  * A site's entries.
  * @param address the site's local address, for what needs one

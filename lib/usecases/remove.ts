@@ -4,12 +4,14 @@ import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import { namesOfSite } from '../pure/routes.ts';
 import { rangesOf } from '../pure/site.ts';
 import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
 import { removeCheckout } from './pull.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
+import { readMaps } from './router-files.ts';
 import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
 
 /** What a removal takes away. */
@@ -65,11 +67,12 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
 }
 
-/** Takes a site out of the router; a site that had its name beside its own gets it back. */
+/** Takes a site out of the router; sites that had one of its names beside their own get it back. */
 export async function withdraw(systemd: Systemd, domain: string): Promise<void> {
-  const [, other] = neighbours(domain);
   const defaults = await loadDefaults();
-  const loaded = other === undefined || !await exists(siteNames(other).settingsFile) ? [] : (await loadSettings([other])).sites;
+  const others: string[] = [];
+  for (const other of neighbours([domain, ...namesOfSite(await readMaps(), domain)])) if (await exists(siteNames(other).settingsFile)) others.push(other);
+  const loaded = (await loadSettings(others)).sites;
   const ranges = rangesOf(defaults);
   const { offsets } = allot(loaded.map(({ site }) => site), ranges, await takenOffsets(ranges));
   const published = await publishedOf(loaded, offsets, defaults, false, domain);

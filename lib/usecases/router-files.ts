@@ -59,12 +59,15 @@ export async function differing(files: readonly FileToWrite[]): Promise<FileToWr
   return changed;
 }
 
-/** Writes files; what HAProxy would refuse takes nobody's place, and nothing changes. */
+/** Writes files; what HAProxy would refuse takes nobody's place, and nothing changes. Those that need a reload are marked. */
 export async function writeChecked(files: readonly FileToWrite[], changed: readonly FileToWrite[]): Promise<void> {
   const needed = [...mapNames, ...runtimeMaps].map((name) => mapFile(name));
   for (const path of [...needed, router.certList]) if (!await exists(path)) await writeAtomic({ path, content: '' });
   const constant = files.filter(({ path }) => !path.startsWith(`${router.mapsDir}/`));
-  if (changed.some((file) => constant.includes(file))) await check(constant);
+  if (changed.some((file) => constant.includes(file))) {
+    await check(constant);
+    await writeAtomic({ path: router.unread, content: '' });
+  }
   await writeAtomic(...changed);
 }
 
@@ -83,7 +86,8 @@ async function check(files: readonly FileToWrite[]): Promise<void> {
     await writeAtomic(...trials);
     await execute('haproxy', ['-c', '-f', trial(router.config), '-f', trial(router.users)]);
   } catch (error) {
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    const { stdout = '', stderr = '', code } = error as { stdout?: string; stderr?: string; code?: unknown };
+    if (code === 'ENOENT') throw new SitegenError('haproxy is not installed', { hint: 'run install.sh again, which installs it', cause: error });
     const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
     throw new SitegenError(`HAProxy refuses the configuration, and the old one stays: ${said || reasonOf(error)}`, { cause: error });
   } finally {

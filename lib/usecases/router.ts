@@ -1,4 +1,5 @@
 import { exists, linkInto, readIfThere, remove } from '../effects/files.ts';
+import { withLock } from '../effects/lock.ts';
 import { wildcardListeners } from '../effects/network.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
@@ -79,11 +80,13 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   const runs = await routerRuns();
   const lines: string[] = [];
   const changes = changedEntries(before, after);
-  const drift = runs && constant.length === 0 ? await driftOf(connectRouter(), before) : 0;
+  // An apply that was killed, or whose reload failed, has left it to this one.
+  const stale = runs && (constant.length > 0 || await exists(router.unread));
+  const drift = runs && !stale ? await driftOf(connectRouter(), before) : 0;
   if (dryRun) {
     lines.push(...[...constant, ...dropIns].map(({ path }) => `router: change ${path}`));
     if (!runs) lines.push(`router: start ${router.unit}`);
-    else if (constant.length > 0) lines.push(`router: reload ${router.unit}, which loses no request`);
+    else if (stale) lines.push(`router: reload ${router.unit}, which loses no request`);
     if (drift > 0) lines.push(`router: correct ${drift} entries of its maps, which are not as their files say`);
     return { lines, changes };
   }
@@ -95,10 +98,12 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.unitsDir}/${unit}`]);
   if (!runs) {
     await startRouter(systemd);
+    await remove(router.unread);
     lines.push(`router: started ${router.unit}`);
-  } else if (constant.length > 0) {
+  } else if (stale) {
     await reloadRouter(systemd);
-    lines.push(`router: reloaded, as ${constant.map(({ path }) => path.slice(path.lastIndexOf('/') + 1)).join(', ')} changed; no request is lost by that`);
+    const files = constant.map(({ path }) => path.slice(path.lastIndexOf('/') + 1)).join(', ');
+    lines.push(`router: reloaded, as ${files === '' ? 'its files' : files} changed; no request is lost by that`);
   } else {
     await correct(connectRouter(), after);
     if (drift > 0) lines.push(`router: corrected ${drift} entries of its maps, which were not as their files say`);
@@ -106,8 +111,17 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   return { lines, changes };
 }
 
-/** Reloads the router and waits until the new process answers. @throws SitegenError when its configuration is refused */
+/**
+ * Reloads the router and waits until the new process answers. Certificates that come meanwhile wait:
+ * one could be told to the old process after the new one has read its file.
+ * @throws SitegenError when its configuration is refused
+ */
 export async function reloadRouter(systemd: Pick<Systemd, 'reloadUnit'>): Promise<void> {
+  await withLock(paths.certsLock, {}, () => reload(systemd));
+  await remove(router.unread);
+}
+
+async function reload(systemd: Pick<Systemd, 'reloadUnit'>): Promise<void> {
   const api = connectRouter();
   const pid = async () => /^Pid: (\d+)/m.exec(await api.show('show info').catch(() => ''))?.[1];
   const old = await pid();
@@ -173,8 +187,8 @@ function wantsOf(unit: string): string {
   return unit.endsWith('.socket') ? paths.enabledDir : paths.enabledServicesDir;
 }
 
-/** Domains whose entries a change of one site may touch: its own, and that of the site which has its other name by implication. */
-export function neighbours(domain: string): string[] {
-  const other = wwwCounterpart(domain);
-  return other === undefined ? [domain] : [domain, other];
+/** Domains of the sites that would have one of some names by implication. */
+export function neighbours(names: readonly string[]): string[] {
+  const others = new Set(names.map((name) => wwwCounterpart(name)));
+  return [...others].filter((other) => other !== undefined && !names.includes(other)) as string[];
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { networkRange } from '../../../lib/pure/addresses.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
-import { mapNames, mapText, masks, netKeys, noEntries, ownerOfEntry, parseMap, strips, withEntries } from '../../../lib/pure/routes.ts';
+import { mapNames, mapText, masks, namesOfSite, netKeys, noEntries, ownerOfEntry, parseMap, strips, withEntries } from '../../../lib/pure/routes.ts';
 import { mapsOf } from '../_router.ts';
 import { resolveTexts } from '../_site.ts';
 
@@ -119,4 +119,10 @@ test('a site that sends everybody to its other name does not have that name', (t
   t.deepEqual(names('https://WWW.example.com'), { 'example.com': 'example.com|serve' });
   t.deepEqual(names('https://www.example.com:8443/x'), { 'example.com': 'example.com|serve' });
   t.deepEqual(names('https://example.org'), { 'example.com': 'example.com|serve', 'www.example.com': 'example.com|serve' });
+});
+
+test('all names that lead to a site are told, and no others', (t) => {
+  const maps = { ...noEntries(), names: new Map([['a.example', 'a.example|serve'], ['www.a.example', 'a.example|redirect'], ['*.b.example', 'a.example|serve'], ['b.example', 'b.example|pass']]) };
+  t.deepEqual(namesOfSite(maps, 'a.example'), ['a.example', 'www.a.example', '*.b.example']);
+  t.deepEqual(namesOfSite(maps, 'www.a.example'), []);
 });
