@@ -154,6 +154,19 @@ export function changedEntries(before: MapEntries, after: MapEntries): { domain:
   });
 }
 
+/**
+ * Entries of some sites without names that these have by implication alone, and that another one has,
+ * which stays as it is: its settings may have a fault, and are then asked for nothing.
+ * @param said names that the sites say are theirs
+ */
+export function withoutOthers(now: MapEntries, before: MapEntries, domains: ReadonlySet<string>, said: ReadonlySet<string>): MapEntries {
+  const isOthers = (name: string) => {
+    const value = before.names.get(name);
+    return !said.has(name) && value !== undefined && !domains.has(ownerOfEntry(value));
+  };
+  return { ...now, names: new Map([...now.names].filter(([name]) => !isOthers(name))) };
+}
+
 /** Entries of some sites put in the place of those that they had. */
 export function withEntries(before: MapEntries, domains: ReadonlySet<string>, now: MapEntries): MapEntries {
   const result = noEntries();

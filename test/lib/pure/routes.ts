@@ -1,7 +1,7 @@
 import test from 'ava';
 import { networkRange } from '../../../lib/pure/addresses.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
-import { mapNames, mapText, masks, namesOfSite, netKeys, noEntries, ownerOfEntry, parseMap, strips, withEntries } from '../../../lib/pure/routes.ts';
+import { mapNames, mapText, masks, namesOfSite, netKeys, noEntries, ownerOfEntry, parseMap, strips, withEntries, withoutOthers } from '../../../lib/pure/routes.ts';
 import { mapsOf } from '../_router.ts';
 import { resolveTexts } from '../_site.ts';
 
@@ -125,4 +125,15 @@ test('all names that lead to a site are told, and no others', (t) => {
   const maps = { ...noEntries(), names: new Map([['a.example', 'a.example|serve'], ['www.a.example', 'a.example|redirect'], ['*.b.example', 'a.example|serve'], ['b.example', 'b.example|pass']]) };
   t.deepEqual(namesOfSite(maps, 'a.example'), ['a.example', 'www.a.example', '*.b.example']);
   t.deepEqual(namesOfSite(maps, 'www.a.example'), []);
+});
+
+test('a name that a site has by implication alone is not taken from one that stays as it is', (t) => {
+  const names = (entries: Record<string, string>) => ({ ...noEntries(), names: new Map(Object.entries(entries)) });
+  const now = names({ 'a.example': 'a.example|serve', 'www.a.example': 'a.example|redirect' });
+  const left = (before: Record<string, string>, domains: string[], said: string[]) => [...withoutOthers(now, names(before), new Set(domains), new Set(said)).names.keys()];
+  t.deepEqual(left({ 'www.a.example': 'b.example|serve' }, ['a.example'], ['a.example']), ['a.example']);
+  t.deepEqual(left({ 'www.a.example': 'b.example|serve' }, ['a.example'], ['a.example', 'www.a.example']), ['a.example', 'www.a.example']);
+  t.deepEqual(left({ 'www.a.example': 'b.example|serve' }, ['a.example', 'b.example'], ['a.example']), ['a.example', 'www.a.example']);
+  t.deepEqual(left({ 'www.a.example': 'a.example|serve' }, ['a.example'], ['a.example']), ['a.example', 'www.a.example']);
+  t.deepEqual(left({}, [], ['a.example']), ['a.example', 'www.a.example']);
 });
