@@ -52,7 +52,6 @@ export const router = {
   user: 'sitegen-router',
   config: `${paths.routerDir}/haproxy.cfg`,
   users: `${paths.routerDir}/users.cfg`,
-  /** Settings that only a reload puts in force are compared by this. */
   mapsDir: `${paths.routerDir}/maps`,
   certList: `${paths.routerDir}/certs.list`,
   certsDir: `${paths.routerDir}/certs`,
