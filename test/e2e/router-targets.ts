@@ -94,6 +94,7 @@ guestTest('an upstream is reached by address, by a name that moves, and by a uni
     const began = Date.now();
     t.deepEqual([await who('nowhere'), await who('down')], [502, 503]);
     t.true(Date.now() - began < 30_000);
+    t.is(await who('name'), 'one');
     await names('127.0.1.2');
     const moved = Date.now();
     await until('the name is followed', async () => await who('name') === 'two', 40_000, 500);
