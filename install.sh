@@ -54,6 +54,9 @@ if $uninstall; then
     /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
   for unit in units/*.{service,slice,socket,timer,path}; do rm -f "/etc/systemd/system/${unit##*/}"; done
   rm -rf /etc/systemd/system/sitegen-*.d
+  # Copies of keys; what was accepted for sites stays.
+  rm -rf /var/lib/sitegen/router
+  for user in sitegen sitegen-router sitegen-responder; do userdel "$user" 2>/dev/null || true; done
   systemctl daemon-reload
   say 'sitegen is removed; /etc/sitegen and /var/lib/sitegen stay'
   exit 0
@@ -132,6 +135,10 @@ install -d -m 700 /var/lib/sitegen/certs /var/lib/sitegen/acme
 install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
+changed=()
+for unit in sitegen-router.service sitegen-static.service; do
+  cmp -s "units/$unit" "/etc/systemd/system/$unit" || changed+=("$unit")
+done
 install -m 644 units/*.{service,slice,socket,timer,path} /etc/systemd/system/
 for unit in docker nftables; do
   install -D -m 644 "units/$unit.service.d/50-sitegen.conf" "/etc/systemd/system/$unit.service.d/50-sitegen.conf"
@@ -155,5 +162,7 @@ for unit in units/sitegen-*.{socket,timer,path}; do
   [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"
 done
 sitegen apply --quiet || say 'warning: not everything could be applied; mend what is named above, then run: sitegen apply'
+# Connections wait in their sockets meanwhile.
+((${#changed[@]} == 0)) || systemctl try-restart "${changed[@]}"
 systemctl enable --quiet --now sitegen-shutdown.service
 say 'done; add a site: sitegen add example.com'

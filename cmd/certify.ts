@@ -1,9 +1,11 @@
 import { connectSystemd } from '../lib/effects/systemd.ts';
+import { routerRuns } from '../lib/effects/router.ts';
 import { withLock } from '../lib/effects/lock.ts';
 import { reasonOf, SitegenError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { warningTime } from '../lib/pure/renewal.ts';
 import { worked } from '../lib/usecases/alarm.ts';
+import { repairCertificates } from '../lib/usecases/certs.ts';
 import { takeDropWhenQuiet, sourceOf } from '../lib/usecases/drop.ts';
 import { arrangeWatches, readableSites, refreshWindows, siteOfId, sitesDue, startUnits } from '../lib/usecases/renew.ts';
 import { loadDefaults } from '../lib/usecases/settings.ts';
@@ -53,6 +55,8 @@ async function all(renew: boolean): Promise<number> {
     const filled = await arrangeWatches(systemd, sites, defaults);
     await startUnits(systemd, filled.map((domain) => siteNames(domain).dropUnit));
     if (!renew) return 0;
+    // What a router that was just starting was not told.
+    if (await routerRuns()) for (const line of await repairCertificates(sites, false)) say(line);
     const now = new Date();
     await refreshWindows(sites, defaults, now, say);
     await startUnits(systemd, (await sitesDue(sites, defaults, now)).map((domain) => siteNames(domain).certifyUnit));

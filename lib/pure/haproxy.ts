@@ -22,14 +22,30 @@ export const builtInRouter = {
 const commonHeaders = ['Content-Security-Policy', 'Permissions-Policy', 'Access-Control-Allow-Origin', 'Cache-Control', 'X-Robots-Tag',
   'Referrer-Policy', 'X-Frame-Options', 'Strict-Transport-Security', 'Cross-Origin-Opener-Policy', 'Link'];
 
+/** What the configuration takes from the machine. */
+export interface RouterHost {
+  ipv6: boolean;
+  /** Directory with the router's own pages, and a hash of them: HAProxy reads them as it starts. */
+  pages: string;
+  pagesVersion: string;
+  /** Addresses of DNS servers. */
+  nameservers: readonly string[];
+}
+
+/** Addresses in a resolv.conf(5) that HAProxy can ask: of IPv6 those that need no interface. */
+export function nameserversIn(resolvConf: string): string[] {
+  return [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, address = '']) => address).filter((address) => isAddress(address) !== 0);
+}
+
 /**
  * The router's configuration. It does not name sites, and depends on them only through the names
  * of unusual headers; a change of it needs a reload.
  * @param template text of haproxy.cfg.mustache
  * @param logFormat value of `log-format`, from a file beside it
  * @param headers names of headers that sites set, in lower case
+ * @throws Error when a value of the host's cannot be written into it
  */
-export function routerConfig(template: string, logFormat: string, settings: DefaultsFile['router'], headers: Iterable<string>, pages: string, ipv6: boolean): string {
+export function routerConfig(template: string, logFormat: string, settings: DefaultsFile['router'], headers: Iterable<string>, host: RouterHost): string {
   const limits = settings?.limits;
   const log = settings?.log ?? builtInRouter.log;
   const known = new Map([...headers].map((name) => [name.toLowerCase(), name.toLowerCase()]));
@@ -45,8 +61,11 @@ export function routerConfig(template: string, logFormat: string, settings: Defa
     staticSocket: paths.staticSocket,
     certList: router.certList,
     probes: router.probes,
-    pages,
-    ipv6: ipv6 ? [{}] : [],
+    pages: host.pages,
+    pagesVersion: host.pagesVersion,
+    nameservers: host.nameservers.map((address, index) => ({ index: String(index), address: address.includes(':') ? `[${address}]` : address })),
+    ipv6: host.ipv6 ? [{}] : [],
+    visitors: settings?.maxConnections ?? builtInRouter.maxConnections,
     ...descriptors,
     maxconn: 2 * (settings?.maxConnections ?? builtInRouter.maxConnections),
     connections: limits?.connections ?? builtInRouter.connections,

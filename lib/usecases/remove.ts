@@ -76,8 +76,8 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
   const ranges = rangesOf(defaults);
   const { offsets } = allot(loaded.map(({ site }) => site), ranges, await takenOffsets(ranges));
   const published = await publishedOf(loaded, offsets, defaults, false, domain);
-  await uninstallCertificate(domain);
   await syncRouter(systemd, { defaults, published, domains: new Set([domain, ...loaded.map(({ site }) => site.domain)]) });
+  await uninstallCertificate(domain);
 }
 
 /** Those of a site's units that no file of the admin's own has taken. */

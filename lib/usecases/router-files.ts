@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { exists, readIfThere, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, readMany, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { builtInRouter, parseUsers, routerConfig, routerDropIns, usersConfig } from '../pure/haproxy.ts';
+import { builtInRouter, nameserversIn, parseUsers, routerConfig, routerDropIns, usersConfig, type RouterHost } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
 import { mapNames, mapText, noEntries, parseMap, runtimeMaps, type MapEntries } from '../pure/routes.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
@@ -32,7 +33,7 @@ export async function filesOf(defaults: DefaultsFile, maps: MapEntries, users: R
   const directory = `${templatesDir}/router`;
   const [template, logFormat] = await Promise.all([fs.readFile(`${directory}/haproxy.cfg.mustache`, 'utf8'), fs.readFile(`${directory}/log-format.txt`, 'utf8')]);
   const headers = new Set([...maps.headers.keys()].map((key) => key.slice(key.indexOf('|') + 1)));
-  const config = routerConfig(template, logFormat.trim(), defaults.router, headers, `${directory}/pages`, await hasIpv6());
+  const config = routerConfig(template, logFormat.trim(), defaults.router, headers, await hostOf(`${directory}/pages`));
   return [
     { path: router.config, content: config },
     // HAProxy reads it as its own user, and hashed passwords are nobody else's.
@@ -41,6 +42,16 @@ export async function filesOf(defaults: DefaultsFile, maps: MapEntries, users: R
     { path: router.upstreamCa, content: await authorities(defaults.router?.upstreamCa) },
     ...mapNames.map((name) => ({ path: mapFile(name), content: mapText(maps[name]) })),
   ];
+}
+
+async function hostOf(pages: string): Promise<RouterHost> {
+  const texts = readMany((await namesIn(pages)).map((name) => `${pages}/${name}`));
+  return {
+    ipv6: await hasIpv6(),
+    pages,
+    pagesVersion: createHash('sha256').update(texts.map(({ content }) => content).join('\0')).digest('hex').slice(0, 12),
+    nameservers: nameserversIn((await readIfThere('/etc/resolv.conf')) ?? ''),
+  };
 }
 
 /** What https upstreams are checked with: the system's authorities, and one more file. */

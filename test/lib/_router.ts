@@ -22,8 +22,8 @@ export interface Routed {
 }
 
 /** The configuration by itself. */
-export function configOf(settings: DefaultsFile['router'], headers: Iterable<string> = [], { pages = '/pages', ipv6 = true } = {}): string {
-  return routerConfig(template ?? '', (logFormat ?? '').trim(), settings, headers, pages, ipv6);
+export function configOf(settings: DefaultsFile['router'], headers: Iterable<string> = [], { pages = '/pages', ipv6 = true, nameservers = ['192.0.2.53'] } = {}): string {
+  return routerConfig(template ?? '', (logFormat ?? '').trim(), settings, headers, { pages, pagesVersion: '0', ipv6, nameservers });
 }
 
 /** What settings make of the router, put together as all commands do. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import test from 'ava';
-import { builtInRouter, parseUsers, routerDropIns, usersConfig } from '../../../lib/pure/haproxy.ts';
+import { builtInRouter, nameserversIn, parseUsers, routerDropIns, usersConfig } from '../../../lib/pure/haproxy.ts';
 import { repository } from '../_site.ts';
 import { harmlessHash } from '../_hostile.ts';
 import { configOf } from '../_router.ts';
@@ -145,4 +145,11 @@ test('metrics are offered at an address', (t) => {
   t.is(at('127.0.0.1'), 'ListenStream=127.0.0.1:9475');
   t.is(at('::1'), 'ListenStream=[::1]:9475');
   t.throws(() => at('a\nListenStream=b'));
+});
+
+test('name servers are asked as resolv.conf has them, and none is no fault', (t) => {
+  t.deepEqual(nameserversIn('# nameserver 192.0.2.1\nsearch x\nnameserver 192.0.2.2\n nameserver 2001:db8::53\nnameserver fe80::1%eth0\n'), ['192.0.2.2', '2001:db8::53']);
+  const lines = (nameservers: string[]) => linesOf(configOf(undefined, [], { nameservers })).filter((line) => line.startsWith('nameserver'));
+  t.deepEqual(lines(['192.0.2.2', '2001:db8::53']), ['nameserver dns0 192.0.2.2:53', 'nameserver dns1 [2001:db8::53]:53']);
+  t.deepEqual(lines([]), []);
 });
