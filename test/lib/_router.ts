@@ -22,7 +22,7 @@ export interface Routed {
 }
 
 /** The configuration by itself. */
-export function configOf(settings: DefaultsFile['router'], headers: Iterable<string> = [], { pages = '/pages', ipv6 = true, nameservers = ['192.0.2.53'] } = {}): string {
+export function configOf(settings: DefaultsFile['router'], headers: Iterable<string> = [], { pages = '/pages', ipv6 = true, nameservers = ['127.0.0.53'] } = {}): string {
   return routerConfig(template ?? '', (logFormat ?? '').trim(), settings, headers, { pages, pagesVersion: '0', ipv6, nameservers });
 }
 
