@@ -32,6 +32,25 @@ guestTest('200 sites come and 100 go under load: no request fails, and the route
   }
 }));
 
+guestTest('certificates are renewed under load: no request fails, and the router is not reloaded', (t, guest) => withTwo(guest, async () => {
+  const renewals = long ? 50 : 6;
+  const pid = await workerPid(guest);
+  let serial = '';
+  const load = await underLoad(guest, visitors, async () => {
+    for (let n = 0; n < renewals; n++) {
+      const domain = n % 2 === 0 ? container : upstream;
+      serial = await guest.sh(`cd "$(mktemp -d)"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem -days 30 -subj /CN=${domain} -addext 'subjectAltName=DNS:${domain},DNS:www.${domain}' 2>/dev/null
+        sitegen certs import ${domain} --cert cert.pem --key key.pem --quiet >/dev/null
+        openssl x509 -noout -serial -in cert.pem; rm -r "$PWD"`, { timeoutMs: 60_000 });
+    }
+  });
+  clean(t, load);
+  t.is(await workerPid(guest), pid, 'the same process as before');
+  const last = renewals % 2 === 1 ? container : upstream;
+  t.is(await guest.sh(`echo | openssl s_client -connect 127.0.0.1:443 -servername ${last} 2>/dev/null | openssl x509 -noout -serial`), serial, 'the last certificate is served');
+}));
+
 guestTest('the router is reloaded, upgraded in place and restarted under load: no request fails', (t, guest) => withTwo(guest, async () => {
   const rounds = long ? 20 : 1;
   const acts: Record<string, string> = {
