@@ -1,4 +1,4 @@
-import { guestTest } from './_guest.ts';
+import { guestTest, long } from './_guest.ts';
 import { certOf, copyFixture, endPebble, point, runCertify, servedFor, startPebble, stopPebble, untilCertified, useAcme } from './_pebble.ts';
 
 const domain = 'cert.example.com';
