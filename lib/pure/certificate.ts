@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { isAddress } from './addresses.ts';
-import { wwwCounterpart } from './entry.ts';
+import { namesSaid, wwwCounterpart } from './entry.ts';
 import type { SiteFile } from './schema.ts';
 
 /** What is looked at of a certificate; never its key. */
@@ -23,14 +23,19 @@ const privateKey = /-----BEGIN ((?:[A-Z]+ )?)PRIVATE KEY-----[^-]+-----END \1PRI
 
 /** The names of a site that a certificate is wanted for. @param taken whether another site has a name */
 export function certificateNames(file: Pick<SiteFile, 'domain' | 'aliases' | 'redirects' | 'www'>, taken: (name: string) => boolean): { named: string[]; implied: string | undefined } {
-  const named = [...new Set([file.domain, ...(file.aliases ?? []), ...(file.redirects ?? [])])];
+  const named = [...new Set(namesSaid(file))];
   const other = (file.www ?? 'redirect') === 'none' ? undefined : wwwCounterpart(file.domain);
   return { named, implied: other === undefined || named.includes(other) || taken(other) ? undefined : other };
 }
 
+/** Both kinds together. */
+export function withImplied({ named, implied }: ReturnType<typeof certificateNames>): string[] {
+  return implied === undefined ? named : [...named, implied];
+}
+
 /** All names that some sites say are theirs. */
 export function claimedBy(files: readonly Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>[]): Set<string> {
-  return new Set(files.flatMap(({ domain, aliases = [], redirects = [] }) => [domain, ...aliases, ...redirects]));
+  return new Set(files.flatMap((file) => namesSaid(file)));
 }
 
 /** The first certificate of a PEM, which is the site's own, or undefined when there is none that can be read. */

@@ -48,6 +48,11 @@ export function wwwCounterpart(domain: string): string | undefined {
   return domain.length <= 249 ? `www.${domain}` : undefined;
 }
 
+/** Every name that a site says is its own. */
+export function namesSaid({ domain, aliases = [], redirects = [] }: { domain: string; aliases?: readonly string[] | undefined; redirects?: readonly string[] | undefined }): string[] {
+  return [domain, ...aliases, ...redirects];
+}
+
 /**
  * Decides everything about how a site is reached.
  * @param readyMs how long a wake may take; the router waits that much longer

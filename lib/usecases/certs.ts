@@ -2,11 +2,12 @@ import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/fi
 import { withLock } from '../effects/lock.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import { selfSigned } from '../effects/x509.ts';
-import { certificateNames, claimedBy, covers, readCertificate, type Certificate } from '../pure/certificate.ts';
+import { certificateNames, claimedBy, covers, readCertificate, withImplied, type Certificate } from '../pure/certificate.ts';
 import { paths, router, siteNames, type SiteNames } from '../pure/names.ts';
 import { noState, type CertState } from '../pure/renewal.ts';
 import type { SiteFile } from '../pure/schema.ts';
 import { worked } from './alarm.ts';
+import { allDomains } from './domains.ts';
 import { ownerOf } from './settings.ts';
 
 /**
@@ -21,7 +22,7 @@ const dayMs = 86_400_000;
 export async function namesOf(file: SiteFile): Promise<{ named: string[]; implied: string | undefined; all: string[] }> {
   const { named, implied } = certificateNames(file, () => false);
   const free = implied !== undefined && await ownerOf([implied], file.domain) === undefined ? implied : undefined;
-  return { named, implied: free, all: free === undefined ? named : [...named, free] };
+  return { named, implied: free, all: withImplied({ named, implied: free }) };
 }
 
 /** What is served for a site, with its key, as PEM; undefined before the first. */
@@ -111,7 +112,7 @@ export async function ensureSelfSigned(now = new Date()): Promise<string[]> {
 /**
  * Makes what the router has equal to what was accepted: its files, its list and its memory.
  * @param files settings of some sites, or of all
- * @param all whether they are all there are; then what belongs to none of them is taken out
+ * @param all whether they are all that can be read; then what belongs to no site is taken out
  * @returns what was repaired, a line each
  */
 export async function repairCertificates(files: readonly SiteFile[], all: boolean): Promise<string[]> {
@@ -126,17 +127,18 @@ export async function repairCertificates(files: readonly SiteFile[], all: boolea
         if (await exists(site.routerCert)) lines.push(...await uninstall(file.domain, site.routerCert));
         continue;
       }
-      const { named, implied } = certificateNames(file, (name) => claimed.has(name));
-      const names = implied === undefined || (!all && await ownerOf([implied], file.domain) !== undefined) ? named : [...named, implied];
+      const names = all ? withImplied(certificateNames(file, (name) => claimed.has(name))) : (await namesOf(file)).all;
       lines.push(...await install(site, names, pem, known));
     }
     if (!all) return;
-    const wanted = new Set([router.selfSigned, ...files.map(({ domain }) => siteNames(domain).routerCert)]);
+    // A site whose settings have a fault is not among the files, and keeps what it has.
+    const present = (await allDomains()).map((domain) => siteNames(domain));
+    const wanted = new Set([router.selfSigned, ...present.map(({ routerCert }) => routerCert)]);
     const strays = new Set([...await readList(), ...(known ?? [])].map((line) => fileOf(line)));
     for (const name of await namesIn(router.certsDir)) if (name.endsWith('.pem')) strays.add(`${router.certsDir}/${name}`);
     for (const stray of strays) if (!wanted.has(stray)) lines.push(...await uninstall('router', stray));
     // What is known of tries for sites that are gone; one that got a certificate may come back to it.
-    const kept = new Set(files.map(({ domain }) => siteNames(domain).certState));
+    const kept = new Set(present.map(({ certState }) => certState));
     for (const name of (await namesIn(paths.acmeDir)).filter((each) => each.endsWith('.json'))) {
       const state = `${paths.acmeDir}/${name}`;
       if (!kept.has(state) && !await exists(state.replace(/\.json$/, '.pem'))) await remove(state);
