@@ -7,7 +7,8 @@ import { warningTime } from '../lib/pure/renewal.ts';
 import { worked } from '../lib/usecases/alarm.ts';
 import { repairCertificates } from '../lib/usecases/certs.ts';
 import { takeDropWhenQuiet, sourceOf } from '../lib/usecases/drop.ts';
-import { arrangeWatches, readableSites, refreshWindows, siteOfId, sitesDue, startUnits } from '../lib/usecases/renew.ts';
+import { readableSites, siteOfId } from '../lib/usecases/read-sites.ts';
+import { arrangeWatches, refreshWindows, sitesDue, startUnits } from '../lib/usecases/renew.ts';
 import { loadDefaults } from '../lib/usecases/settings.ts';
 
 /**
@@ -56,7 +57,7 @@ async function all(renew: boolean): Promise<number> {
     await startUnits(systemd, filled.map((domain) => siteNames(domain).dropUnit));
     if (!renew) return 0;
     // What a router that was just starting was not told.
-    if (await routerRuns()) for (const line of await repairCertificates(sites, false)) say(line);
+    if (await routerRuns()) for (const line of await repairCertificates(sites, true)) say(line);
     const now = new Date();
     await refreshWindows(sites, defaults, now, say);
     await startUnits(systemd, (await sitesDue(sites, defaults, now)).map((domain) => siteNames(domain).certifyUnit));

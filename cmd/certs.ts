@@ -48,8 +48,8 @@ const renew: CommandModule<object, RenewOptions> = {
     .option('force', { type: 'boolean', describe: 'even when the authority has asked to wait' }),
   async handler({ domains: named = [], all = false, force = false }) {
     const { certify } = await import('../lib/usecases/certify.ts');
-    const { readableSites, sitesDue } = await import('../lib/usecases/renew.ts');
-    const { siteFile } = await import('../lib/usecases/cert-commands.ts');
+    const { sitesDue } = await import('../lib/usecases/renew.ts');
+    const { readableSites, siteFile } = await import('../lib/usecases/read-sites.ts');
     const { loadDefaults } = await import('../lib/usecases/settings.ts');
     const { worked } = await import('../lib/usecases/alarm.ts');
     const defaults = await loadDefaults();
@@ -59,7 +59,7 @@ const renew: CommandModule<object, RenewOptions> = {
     const faults: { domain: string; reason: string }[] = [];
     for (const domain of domains) {
       try {
-        const { file } = await siteFile(domain);
+        const file = await siteFile(domain);
         const { kind, lines } = await certify(file, defaults, { force: chosen, impatient: force, report });
         const amiss = kind === 'well' ? undefined : lines.at(-1);
         for (const line of amiss === undefined ? lines : lines.slice(0, -1)) print(line);
@@ -105,7 +105,8 @@ const remove: CommandModule<object, { domain: string; yes?: boolean | undefined 
   builder: (yargs) => yargs.positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' }),
   async handler({ domain: input, yes = false }) {
     const domain = parseDomain(input);
-    const { removeCertificate, siteFile } = await import('../lib/usecases/cert-commands.ts');
+    const { removeCertificate } = await import('../lib/usecases/cert-commands.ts');
+    const { siteFile } = await import('../lib/usecases/read-sites.ts');
     await siteFile(domain);
     if (!yes) await confirm(domain);
     const lines = await withMachineLocked(({ systemd }) => removeCertificate(systemd, domain));

@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
 import { shortCommit } from '../lib/pure/static.ts';
-import { selectDomains } from '../lib/usecases/domains.ts';
+import { noSuchSite, selectDomains } from '../lib/usecases/domains.ts';
 import { withSystemd } from './connect.ts';
 import { print, printFaults, printJson, report } from './output.ts';
 
@@ -26,9 +26,12 @@ export const pullCommand: CommandModule<object, Options> = {
     .option('instance', { type: 'string', hidden: true }),
   async handler({ domains: named = [], all = false, json = false, hourly = false, instance }) {
     if (all && named.length > 0) throw usageError('give domains or --all, not both');
-    const { domainOfId, gitSites, pullSite, pullSites } = await import('../lib/usecases/pull.ts');
+    const { gitSites, pullSite, pullSites } = await import('../lib/usecases/pull.ts');
     if (instance !== undefined) {
-      const [site] = await gitSites([await domainOfId(instance)]);
+      const { siteOfId } = await import('../lib/usecases/read-sites.ts');
+      const file = await siteOfId(instance);
+      if (!file) throw noSuchSite(instance);
+      const [site] = await gitSites([file.domain]);
       if (site) describe(site.domain, await pullSite(site.domain, site.settings, report));
       return;
     }

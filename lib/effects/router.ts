@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import net from 'node:net';
+import { promisify } from 'node:util';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { router } from '../pure/names.ts';
+import { router, trafficTable } from '../pure/names.ts';
 
 /**
  * The running router, over HAProxy's runtime API. What is changed here lives in its memory alone,
@@ -10,8 +12,6 @@ import { router } from '../pure/names.ts';
 export interface Router {
   /** The answer to a command that only asks. */
   show(command: string): Promise<string>;
-  /** Runs commands in order over one connection each; throws at the first that is refused. */
-  command(...commands: readonly string[]): Promise<string[]>;
   /** The entries of a map, by key. */
   map(file: string): Promise<Map<string, string>>;
   /** Sets an entry, be it there or not. The value may have spaces, and no line breaks. */
@@ -50,20 +50,45 @@ export async function routerRuns(): Promise<boolean> {
   }
 }
 
+/** What the router has counted, as it prints it; undefined when it cannot be asked. */
+export async function askCounters(): Promise<string | undefined> {
+  // Root has the second alone; programs that only look have the first.
+  for (const socket of [router.statsSocket, router.adminSocket]) {
+    try {
+      // Longer than a busy router takes, and shorter than a scraper waits.
+      return await ask(`show info;show table ${trafficTable}`, socket, 4000);
+    } catch {
+      // The other one, or nobody.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Lets HAProxy read configuration files, without putting anything in force.
+ * @returns its complaints, or undefined when it would take them
+ * @throws SitegenError when there is no HAProxy
+ */
+export async function complaintsOf(...files: readonly string[]): Promise<string | undefined> {
+  try {
+    await promisify(execFile)('haproxy', ['-c', ...files.flatMap((file) => ['-f', file])]);
+    return undefined;
+  } catch (error) {
+    const { stdout = '', stderr = '', code } = error as { stdout?: string; stderr?: string; code?: unknown };
+    if (code === 'ENOENT') throw new SitegenError('haproxy is not installed', { hint: 'run install.sh again, which installs it', cause: error });
+    const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
+    return said === '' ? reasonOf(error) : said;
+  }
+}
+
 /** The router, reached anew for each command, so nothing has to be closed. */
 export function connectRouter(): Router {
-  const change = async (...commands: readonly string[]): Promise<string[]> => {
-    const answers: string[] = [];
-    for (const command of commands) {
-      const answer = await ask(command);
-      if (!fine.test(answer.trim())) throw new SitegenError(`the router refuses "${firstWords(command)}": ${reasonOf(answer.trim())}`);
-      answers.push(answer);
-    }
-    return answers;
-  };
-  const there = async (command: string, absent: RegExp): Promise<void> => {
+  const there = async (command: string, absent?: RegExp): Promise<void> => {
     const answer = (await ask(command)).trim();
-    if (!fine.test(answer) && !absent.test(answer)) throw new SitegenError(`the router refuses "${firstWords(command)}": ${reasonOf(answer)}`);
+    if (!fine.test(answer) && absent?.test(answer) !== true) throw new SitegenError(`the router refuses "${firstWords(command)}": ${reasonOf(answer)}`);
+  };
+  const change = async (...commands: readonly string[]): Promise<void> => {
+    for (const command of commands) await there(command);
   };
   const map = async (file: string): Promise<Map<string, string>> => {
     // A line is an internal number, the key, and the value.
@@ -80,7 +105,6 @@ export function connectRouter(): Router {
   };
   return {
     show: (command) => ask(command),
-    command: change,
     map,
     async setEntry(file, key, value) {
       // "add" would make a second entry beside one that is there, and deleting it first a gap.
@@ -138,13 +162,13 @@ function firstWords(command: string): string {
 }
 
 /** One command, one connection: HAProxy closes after its answer. A payload ends with an empty line. */
-function ask(command: string): Promise<string> {
+function ask(command: string, path: string = router.adminSocket, patienceMs = 30_000): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(router.adminSocket);
+    const socket = net.connect(path);
     let answer = '';
-    socket.setEncoding('utf8').setTimeout(30_000);
+    socket.setEncoding('utf8').setTimeout(patienceMs);
     socket.on('data', (chunk: string) => { answer += chunk; });
-    socket.once('timeout', () => socket.destroy(new Error('no answer within 30 s')));
+    socket.once('timeout', () => socket.destroy(new Error(`no answer within ${patienceMs / 1000} s`)));
     socket.once('error', (error) => {
       reject(new SitegenError(`the router cannot be reached: ${reasonOf(error)}`, { hint: `look at: systemctl status ${router.unit}`, cause: error }));
     });

@@ -1,34 +1,13 @@
 import { execFile } from 'node:child_process';
 import http from 'node:http';
-import net from 'node:net';
 import { promisify } from 'node:util';
 import { SitegenError } from '../pure/errors.ts';
-import { router, trafficTable } from '../pure/names.ts';
+import { router } from '../pure/names.ts';
 
 const execute = promisify(execFile);
 
 /** Longer than a busy router takes, and shorter than a scraper waits. */
 const patienceMs = 4000;
-
-/** What the router has counted, as it prints it; undefined when it cannot be asked. */
-export async function askCounters(): Promise<string | undefined> {
-  // Root has the first alone; programs that only look have the second.
-  return await ask(router.statsSocket) ?? ask(router.adminSocket);
-}
-
-function ask(path: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = net.connect(path);
-    let answer = '';
-    socket.setEncoding('utf8').setTimeout(patienceMs);
-    socket.on('data', (chunk: string) => { answer += chunk; });
-    socket.once('timeout', () => socket.destroy());
-    socket.once('error', () => { resolve(undefined); });
-    socket.once('end', () => { resolve(answer); });
-    socket.once('close', () => { resolve(undefined); });
-    socket.write(`show info;show table ${trafficTable}\n`);
-  });
-}
 
 /** The router's own metrics in Prometheus' format; undefined when it does not give them. */
 export function routerMetrics(): Promise<string | undefined> {

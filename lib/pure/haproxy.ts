@@ -63,7 +63,7 @@ export function routerConfig(template: string, logFormat: string, settings: Defa
     probes: router.probes,
     pages: host.pages,
     pagesVersion: host.pagesVersion,
-    nameservers: host.nameservers.map((address, index) => ({ index: String(index), address: address.includes(':') ? `[${address}]` : address })),
+    nameservers: host.nameservers.map((address, index) => ({ index: String(index), address: bracketed(address) })),
     ipv6: host.ipv6 ? [{}] : [],
     visitors: settings?.maxConnections ?? builtInRouter.maxConnections,
     ...descriptors,
@@ -105,7 +105,6 @@ export function parseUsers(config: string): Map<string, string> {
 export function routerDropIns(settings: DefaultsFile['router'], ipv6: boolean): { path: string; content: string | undefined }[] {
   const head = '# Made by sitegen; "sitegen apply" writes it again.\n[Socket]\n';
   const { metrics } = settings ?? {};
-  const at = metrics && (metrics.host.includes(':') ? `[${metrics.host}]` : metrics.host);
   return [
     {
       path: `${paths.unitsDir}/${router.socketUnit}.d/50-no-ipv6.conf`,
@@ -113,15 +112,20 @@ export function routerDropIns(settings: DefaultsFile['router'], ipv6: boolean): 
     },
     {
       path: `${paths.unitsDir}/${shared.metricsSocketUnit}.d/50-listen.conf`,
-      content: metrics && at !== undefined ? `${head}ListenStream=${checked(at)}:${metrics.port}\n` : undefined,
+      content: metrics && `${head}ListenStream=${checked(bracketed(metrics.host))}:${metrics.port}\n`,
     },
   ];
 }
 
 function target({ host, port }: HostPort): Record<string, string | Record<string, string>[]> {
   // No DNS has to know that name.
-  const address = host.includes(':') ? `[${host}]` : host === 'localhost' ? '127.0.0.1' : host;
+  const address = host === 'localhost' ? '127.0.0.1' : bracketed(host);
   return { host, address, port: String(port), resolve: isAddress(host) === 0 && host !== 'localhost' ? [{}] : [] };
+}
+
+/** As a port can follow it. */
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 function text(values: Readonly<Record<string, number>>): Record<string, string> {

@@ -210,7 +210,7 @@ export function siteNames(domain: string): SiteNames {
     cidFile: `${paths.stateDir}/containers/${id}`,
     lockFile: `${paths.runDir}/sites/${id}.lock`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
-    settingsFile: `${paths.sitesDir}/${id}.yaml`,
+    settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,
     acceptedCert: `${paths.acmeDir}/${id}.pem`,
@@ -237,6 +237,11 @@ export function unitPatterns(names: SiteNames): string[] {
 /** Template instance that raises the alarm of a unit; its name is the longest that a site causes. */
 export function alarmUnit(unit: string): string {
   return `sitegen-alarm@${unit}.service`;
+}
+
+/** The settings of the site that has an id: the instance name of its units. */
+export function settingsFileOf(id: string): string {
+  return `${paths.sitesDir}/${id}.yaml`;
 }
 
 /** A settings file's domain by its name, or undefined when the name is not one of ours. */

@@ -3,6 +3,7 @@ import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames } from '../pure/names.ts';
+import { inParallel } from '../pure/parallel.ts';
 import { rangesOf } from '../pure/site.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, removeContainer } from './containers.ts';
@@ -34,7 +35,8 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const forEach = async (what: string, kinds: readonly Step['do'][], act: (plan: Plan, steps: readonly Step[]) => Promise<void>) => {
     let count = 0;
     const concerned = active.filter((plan) => plan.steps.some((step) => kinds.includes(step.do)));
-    await inParallel(concerned, async (plan) => {
+    // Docker and the disk have their own waits.
+    await inParallel(concerned, 4, async (plan) => {
       count += 1;
       if (count % 100 === 0) deps.report(`${what}: ${count} of ${concerned.length} sites`);
       if (failed.has(plan.domain)) return;
@@ -93,14 +95,6 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   }
   result.changed = [...new Set([...active.map(({ domain }) => domain), ...routed])].filter((domain) => !failed.has(domain));
   return result;
-}
-
-/** Works on some sites at a time: Docker and the disk have their own waits. */
-async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  await Promise.all(Array.from({ length: 4 }, async () => {
-    for (const item of queue) await work(item);
-  }));
 }
 
 async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {

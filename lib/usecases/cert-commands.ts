@@ -1,18 +1,16 @@
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { readIfThere } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { tlsFault } from '../effects/x509.ts';
-import { certificateNames, checkPair, claimedBy, covers, splitPair } from '../pure/certificate.ts';
-import { editYaml, parseSite } from '../pure/config.ts';
+import { certificateNames, checkPair, claimedBy, covers, splitPair, withImplied } from '../pure/certificate.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { isLater, renewalTime } from '../pure/renewal.ts';
-import type { SiteFile } from '../pure/schema.ts';
 import { forgetCertificate, installCertificate, namesOf, readState } from './certs.ts';
 import { wayOf } from './certify.ts';
-import { noSuchSite } from './domains.ts';
 import { adopt, clearFolder, sourceOf, writePair } from './drop.ts';
-import { readableSites } from './renew.ts';
+import { editSettings } from './edit.ts';
+import { readableSites, siteFile } from './read-sites.ts';
 import { loadDefaults } from './settings.ts';
 
 /** A site's certificate, as `certs list --json` shows it; times are ISO 8601. */
@@ -48,7 +46,7 @@ export async function certificateStatus(now: Date, domains?: readonly string[]):
     const state = await readState(names);
     const { source, certificate } = await sourceOf(names);
     const { named, implied } = certificateNames(file, (name) => claimed.has(name));
-    const all = implied === undefined ? named : [...named, implied];
+    const all = withImplied({ named, implied });
     const way = wayOf(file, defaults);
     const renewal = certificate ? renewalTime(certificate, file.domain, state.window).toISOString() : now.toISOString();
     const next = isLater(state.nextTry, now) ? (state.nextTry ?? null) : renewal;
@@ -67,14 +65,6 @@ export async function certificateStatus(now: Date, domains?: readonly string[]):
   }));
 }
 
-/** Settings of one site. @throws SitegenError when there is none, or its settings have a fault */
-export async function siteFile(domain: string): Promise<{ file: SiteFile; text: string }> {
-  const { settingsFile } = siteNames(domain);
-  const text = await readIfThere(settingsFile);
-  if (text === undefined) throw noSuchSite(domain);
-  return { file: parseSite(text, settingsFile), text };
-}
-
 /**
  * Serves a certificate from files from now on, and asks ACME for none any more.
  * @param files paths of certificate, key and chain
@@ -83,7 +73,7 @@ export async function siteFile(domain: string): Promise<{ file: SiteFile; text: 
  */
 export async function importCertificate(systemd: Pick<Systemd, 'start'>, domain: string, files: { cert: string; key: string; chain?: string | undefined }, now: Date): Promise<string[]> {
   const names = siteNames(domain);
-  const { file, text } = await siteFile(domain);
+  const file = await siteFile(domain);
   if (file.passthrough) throw new SitegenError(`${domain}: passthrough leaves the certificate to the server behind it`);
   const read = async (path: string) => {
     const content = await readIfThere(path);
@@ -95,7 +85,7 @@ export async function importCertificate(systemd: Pick<Systemd, 'start'>, domain:
   const pair = splitPair(`${given.chain}\n${given.key}`);
   const reason = typeof fault === 'string' ? fault : tlsFault(pair);
   if (reason !== undefined) throw new SitegenError(`${domain}: ${files.cert} is refused: ${reason}`, { hint: 'nothing was changed' });
-  if (file.certificate !== 'manual') await writeAtomic({ path: names.settingsFile, content: editYaml(text, { certificate: 'manual' }), mode: 0o600 });
+  if (file.certificate !== 'manual') await editSettings(domain, { certificate: 'manual' });
   return withLock(names.certLock, {}, async () => {
     await clearFolder(domain);
     await adopt(names, pair);
@@ -112,11 +102,11 @@ export async function importCertificate(systemd: Pick<Systemd, 'start'>, domain:
  */
 export async function removeCertificate(systemd: Pick<Systemd, 'start' | 'stop' | 'enqueue'>, domain: string): Promise<string[]> {
   const names = siteNames(domain);
-  const { file, text } = await siteFile(domain);
+  const file = await siteFile(domain);
   await systemd.stop(names.watchUnit);
   const lines = await withLock(names.certLock, {}, () => forgetCertificate(domain));
   if (file.certificate === 'manual') {
-    await writeAtomic({ path: names.settingsFile, content: editYaml(text, { certificate: undefined }), mode: 0o600 });
+    await editSettings(domain, { certificate: undefined });
     lines.push(`${domain}: took "certificate: manual" out of its settings`);
   }
   if (wayOf({ ...file, certificate: file.certificate === 'manual' ? undefined : file.certificate }, await loadDefaults()) === 'acme') await systemd.enqueue(names.certifyUnit);

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { readIfThere } from '../effects/files.ts';
 import type { Decision } from '../effects/hold.ts';
 import { mapFile } from '../pure/names.ts';
+import { parseMap } from '../pure/routes.ts';
 
 /**
  * Makes the function that decides about names the router did not know. One that belongs to a site
@@ -15,20 +16,13 @@ export function makeDecision(file = mapFile('names')): (name: string) => Promise
     const status = await stat(file).catch(() => undefined);
     const now = status === undefined ? '' : `${status.ino} ${status.size} ${status.mtimeMs}`;
     if (now !== version) {
-      known = parseNames((await readIfThere(file)) ?? '');
+      known = parseMap((await readIfThere(file)) ?? '');
       version = now;
     }
     const value = known.get(name) ?? known.get(name.replace(/^[^.]*/, '*'));
     // TLS of a passthrough site does not end here; its visitor's next try reaches it.
     return value === undefined || value.split('|')[1] === 'pass' ? 'refuse' : 'pass';
   };
-}
-
-function parseNames(text: string): Map<string, string> {
-  return new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => {
-    const at = line.indexOf(' ');
-    return at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1).trim()];
-  }));
 }
 
 /** Lines of a minute at most; the rest is counted. */

@@ -1,14 +1,14 @@
-import { exists, namesIn, readIfThere, readMany, remove, writeAtomic } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { exportCommit, fetchCommit, remoteCommit, type Source } from '../effects/git.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { isPlainDirectory, linkTarget, linkTree, makeReadable, renameTree, showTree } from '../effects/tree.ts';
-import { parseSite } from '../pure/config.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
+import { inParallel } from '../pure/parallel.ts';
 import type { SiteFile } from '../pure/schema.ts';
 import { checkedOut, remoteOf, shortCommit, type StaticSettings } from '../pure/static.ts';
-import { noSuchSite, settingsFiles } from './domains.ts';
+import { readableSites, siteFile } from './read-sites.ts';
 import type { Fault } from './settings.ts';
 
 /** The commits that visitors were and are shown; equal when there was nothing new. */
@@ -91,22 +91,17 @@ export async function shownCommit(names: SiteNames): Promise<string | undefined>
  */
 export async function pullSites(systemd: Systemd, sites: readonly GitSite[], options: { asUnit: boolean; report: (line: string) => void; done: (domain: string, pulled: Pulled) => void }): Promise<Fault[]> {
   const faults: Fault[] = [];
-  const waiting = [...sites];
-  const worker = async () => {
-    for (let site = waiting.shift(); site; site = waiting.shift()) {
-      const { domain, settings } = site;
-      const { pullUnit } = siteNames(domain);
-      try {
-        options.done(domain, await pullSite(domain, settings, options.report));
-        if (await hasAlarm(systemd, pullUnit)) await systemd.restart(pullUnit);
-      } catch (error) {
-        faults.push({ domain, reason: error instanceof SitegenError && error.hint !== undefined ? `${error.message}; ${error.hint}` : reasonOf(error) });
-        if (options.asUnit) await systemd.restart(pullUnit).catch(() => undefined);
-      }
-    }
-  };
   // Most of a pull is waiting for somebody else's server.
-  await Promise.all(Array.from({ length: 3 }, worker));
+  await inParallel(sites, 3, async ({ domain, settings }) => {
+    const { pullUnit } = siteNames(domain);
+    try {
+      options.done(domain, await pullSite(domain, settings, options.report));
+      if (await hasAlarm(systemd, pullUnit)) await systemd.restart(pullUnit);
+    } catch (error) {
+      faults.push({ domain, reason: error instanceof SitegenError && error.hint !== undefined ? `${error.message}; ${error.hint}` : reasonOf(error) });
+      if (options.asUnit) await systemd.restart(pullUnit).catch(() => undefined);
+    }
+  });
   return faults;
 }
 
@@ -122,33 +117,14 @@ export interface GitSite {
  * @throws SitegenError when one of them has none, or its settings cannot be read
  */
 export async function gitSites(domains: readonly string[] | undefined): Promise<GitSite[]> {
-  if (domains) return Promise.all(domains.map(async (domain) => gitSite(await readIfThere(siteNames(domain).settingsFile), domain)));
-  const sites: GitSite[] = [];
-  for (const { path: file, content } of readMany(await settingsFiles())) {
-    if (!content.includes('git')) continue;
-    try {
-      const site = parseSite(content, file);
-      if (site.enabled !== false && site.static?.git !== undefined) sites.push({ domain: site.domain, settings: site.static });
-    } catch {
-      // Told by whoever applies the settings; here it must not keep the others.
-    }
-  }
-  return sites;
+  if (domains) return Promise.all(domains.map(async (domain) => gitSite(await siteFile(domain))));
+  const sites = await readableSites((text) => text.includes('git'));
+  return sites.filter((site) => site.enabled !== false && site.static?.git !== undefined).map((site) => gitSite(site));
 }
 
-/** The domain of a site by the instance name of its unit. @throws SitegenError when there is none */
-export async function domainOfId(id: string): Promise<string> {
-  const file = `${paths.sitesDir}/${id}.yaml`;
-  const text = await readIfThere(file);
-  if (text === undefined) throw noSuchSite(id);
-  return parseSite(text, file).domain;
-}
-
-function gitSite(text: string | undefined, domain: string): GitSite {
-  if (text === undefined) throw noSuchSite(domain);
-  const site: SiteFile = parseSite(text, siteNames(domain).settingsFile);
-  if (site.static?.git === undefined) throw withoutRepository(domain);
-  return { domain, settings: site.static };
+function gitSite({ domain, static: settings }: SiteFile): GitSite {
+  if (settings?.git === undefined) throw withoutRepository(domain);
+  return { domain, settings };
 }
 
 function withoutRepository(domain: string): SitegenError {

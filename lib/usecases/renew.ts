@@ -1,41 +1,20 @@
 import { openWindows, type AskWindow } from '../effects/acme.ts';
-import { namesIn, readIfThere } from '../effects/files.ts';
+import { namesIn } from '../effects/files.ts';
 import { makePrivate, readFolder } from '../effects/folder.ts';
 import type { Systemd } from '../effects/systemd.ts';
-import { certificateNames, claimedBy, renewalId } from '../pure/certificate.ts';
-import { parseSite } from '../pure/config.ts';
+import { certificateNames, claimedBy, renewalId, withImplied } from '../pure/certificate.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames } from '../pure/names.ts';
+import { inParallel } from '../pure/parallel.ts';
 import { alarmDue, isLater, tasksOf, warningTime } from '../pure/renewal.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { acceptedPem, readState, writeState } from './certs.ts';
 import { authorityOf, directoryOf, wayOf } from './certify.ts';
-import { settingsFiles } from './domains.ts';
 import { inspectFolder, sourceOf } from './drop.ts';
 
 /** How many certificates are asked for at once. */
 const atOnce = 3;
 const hourMs = 3_600_000;
-
-/** Settings of all sites that can be read; the others are apply's to report. */
-export async function readableSites(): Promise<SiteFile[]> {
-  const sites: SiteFile[] = [];
-  for (const file of await settingsFiles()) {
-    try {
-      sites.push(parseSite((await readIfThere(file)) ?? '', file));
-    } catch {
-      // Its certificate stays as it is.
-    }
-  }
-  return sites;
-}
-
-/** Settings of the site that a unit's instance names; undefined when it is gone. @throws SitegenError as `parseSite` */
-export async function siteOfId(id: string): Promise<SiteFile | undefined> {
-  const file = `${paths.sitesDir}/${id}.yaml`;
-  const text = await readIfThere(file);
-  return text === undefined ? undefined : parseSite(text, file);
-}
 
 /** The sites for whose certificate there is something to do now, as `certify` will find it. */
 export async function sitesDue(sites: readonly SiteFile[], defaults: DefaultsFile, now: Date): Promise<string[]> {
@@ -53,8 +32,7 @@ export async function sitesDue(sites: readonly SiteFile[], defaults: DefaultsFil
     } else if (way === 'manual' || source === 'manual') {
       if (certificate && now >= warningTime(certificate) && alarmDue(state, certificate, now)) due.push(file.domain);
     } else {
-      const { named, implied } = certificateNames(file, (name) => claimed.has(name));
-      const tasks = tasksOf(state, certificate, implied === undefined ? named : [...named, implied], file.domain, now);
+      const tasks = tasksOf(state, certificate, withImplied(certificateNames(file, (name) => claimed.has(name))), file.domain, now);
       if (!tasks.waits && (tasks.due || tasks.open.length > 0)) due.push(file.domain);
     }
   }
@@ -89,10 +67,7 @@ export async function refreshWindows(sites: readonly SiteFile[], defaults: Defau
 
 /** Starts the units of some sites, a few at once, and waits for them; their failures are their own alarms. */
 export async function startUnits(systemd: Pick<Systemd, 'start'>, units: readonly string[]): Promise<void> {
-  const waiting = [...units];
-  await Promise.all(Array.from({ length: atOnce }, async () => {
-    for (let unit = waiting.shift(); unit !== undefined; unit = waiting.shift()) await systemd.start(unit).catch(() => undefined);
-  }));
+  await inParallel(units, atOnce, (unit) => systemd.start(unit).catch(() => undefined));
 }
 
 /**

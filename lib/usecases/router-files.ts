@@ -1,18 +1,15 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
-import { promisify } from 'node:util';
 import { exists, namesIn, readIfThere, readMany, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
+import { complaintsOf } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
-import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { SitegenError } from '../pure/errors.ts';
 import { builtInRouter, nameserversIn, parseUsers, routerConfig, routerDropIns, usersConfig, type RouterHost } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
 import { mapNames, mapText, noEntries, parseMap, runtimeMaps, type MapEntries } from '../pure/routes.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { routerOwner } from './certs.ts';
 import { templatesDir } from './settings.ts';
-
-const execute = promisify(execFile);
 
 /** Maps as their files have them. */
 export async function readMaps(): Promise<MapEntries> {
@@ -95,12 +92,8 @@ async function check(files: readonly FileToWrite[]): Promise<void> {
   }));
   try {
     await writeAtomic(...trials);
-    await execute('haproxy', ['-c', '-f', trial(router.config), '-f', trial(router.users)]);
-  } catch (error) {
-    const { stdout = '', stderr = '', code } = error as { stdout?: string; stderr?: string; code?: unknown };
-    if (code === 'ENOENT') throw new SitegenError('haproxy is not installed', { hint: 'run install.sh again, which installs it', cause: error });
-    const said = `${stderr}${stdout}`.split('\n').filter((line) => /ALERT|error/i.test(line)).slice(0, 3).join('; ');
-    throw new SitegenError(`HAProxy refuses the configuration, and the old one stays: ${said || reasonOf(error)}`, { cause: error });
+    const complaints = await complaintsOf(trial(router.config), trial(router.users));
+    if (complaints !== undefined) throw new SitegenError(`HAProxy refuses the configuration, and the old one stays: ${complaints}`);
   } finally {
     for (const { path } of trials) await remove(path);
   }

@@ -4,7 +4,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { paths, router } from '../pure/names.ts';
 import { ownerOfEntry } from '../pure/routes.ts';
 import { readMaps } from './router-files.ts';
-import { driftOf } from './router-maps.ts';
+import { driftOf, runningMaps } from './router-maps.ts';
 
 /** What `sitegen router status` shows. */
 export interface RouterStatus {
@@ -41,7 +41,7 @@ export async function routerStatus(systemd: Pick<Systemd, 'list' | 'properties'>
     sites: new Set([...maps.names.values()].map((value) => ownerOfEntry(value))).size,
     names: maps.names.size,
     certificates: list.filter((line) => !line.startsWith(router.selfSigned)).length,
-    drift: runs ? driftText(await driftOf(connectRouter(), maps)) : [`${router.unit} does not answer: journalctl -u ${router.unit}`],
+    drift: runs ? driftText(driftOf(await runningMaps(connectRouter()), maps)) : [`${router.unit} does not answer: journalctl -u ${router.unit}`],
   };
 }
 

@@ -4,7 +4,7 @@ import { wildcardListeners } from '../effects/network.ts';
 import { connectRouter, routerRuns } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { addressAt } from '../pure/addresses.ts';
-import { wwwCounterpart } from '../pure/entry.ts';
+import { namesSaid, wwwCounterpart } from '../pure/entry.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { parseUsers } from '../pure/haproxy.ts';
 import { paths, router } from '../pure/names.ts';
@@ -13,7 +13,7 @@ import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { hasAddress, rangesOf, type Site } from '../pure/site.ts';
 import { ensureSelfSigned } from './certs.ts';
 import { differing, differingDropIns, filesOf, readMaps, writeChecked, writeDropIns } from './router-files.ts';
-import { correct, driftOf } from './router-maps.ts';
+import { correct, driftOf, runningMaps } from './router-maps.ts';
 import { ownerOf, type LoadedSite } from './settings.ts';
 
 /** One site as the router is to know it. */
@@ -50,7 +50,7 @@ export interface RouterResult {
  */
 export async function publishedOf(sites: readonly LoadedSite[], offsets: ReadonlyMap<string, number>, defaults: DefaultsFile, all: boolean, leaving?: string): Promise<Published[]> {
   const ranges = rangesOf(defaults);
-  const named = new Set(sites.flatMap(({ site }) => [site.domain, ...site.aliases, ...site.redirects]));
+  const named = new Set(sites.flatMap(({ site }) => namesSaid(site)));
   return Promise.all(sites.map(async ({ site, file }) => {
     const other = site.entry.www === 'none' ? undefined : wwwCounterpart(site.domain);
     const free = other !== undefined && !named.has(other) && (all || [undefined, leaving].includes((await ownerOf([other], site.domain))?.owner));
@@ -70,7 +70,7 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   if (defaults.router?.enabled === false) return { lines: await switchOff(systemd, dryRun), changes: [] };
   const before = await readMaps();
   const replaced = change.domains ?? ownersIn(before, change.keep);
-  const said = new Set(change.published.flatMap(({ site }) => [site.domain, ...site.aliases, ...site.redirects]));
+  const said = new Set(change.published.flatMap(({ site }) => namesSaid(site)));
   const now = withoutOthers(merge(change.published.map(({ entries }) => entries)), before, replaced, said);
   const after = withEntries(before, replaced, now);
   const users = await usersAfter(change, replaced);
@@ -83,7 +83,8 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   const changes = changedEntries(before, after);
   // An apply that was killed, or whose reload failed, has left it to this one.
   const stale = runs && (constant.length > 0 || await exists(router.unread));
-  const drift = runs && !stale ? await driftOf(connectRouter(), before) : 0;
+  const running = runs && !stale ? await runningMaps(connectRouter()) : undefined;
+  const drift = running ? driftOf(running, before) : 0;
   if (dryRun) {
     lines.push(...[...constant, ...dropIns].map(({ path }) => `router: change ${path}`));
     if (!runs) lines.push(`router: start ${router.unit}`);
@@ -92,22 +93,22 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
     return { lines, changes };
   }
 
-  // Without any certificate it does not start.
-  lines.push(...await ensureSelfSigned());
+  // Without any certificate it does not start, nor is its configuration right; one that runs has it.
+  if (!running) lines.push(...await ensureSelfSigned());
   await writeChecked(files, changed);
   await writeDropIns(systemd, dropIns, lines);
   for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.unitsDir}/${unit}`]);
-  if (!runs) {
+  if (running) {
+    await correct(connectRouter(), running, after);
+    if (drift > 0) lines.push(`router: corrected ${drift} entries of its maps, which were not as their files say`);
+  } else if (!runs) {
     await startRouter(systemd);
     await remove(router.unread);
     lines.push(`router: started ${router.unit}`);
-  } else if (stale) {
+  } else {
     await reloadRouter(systemd);
     const files = constant.map(({ path }) => path.slice(path.lastIndexOf('/') + 1)).join(', ');
     lines.push(`router: reloaded, as ${files === '' ? 'its files' : files} changed; no request is lost by that`);
-  } else {
-    await correct(connectRouter(), after);
-    if (drift > 0) lines.push(`router: corrected ${drift} entries of its maps, which were not as their files say`);
   }
   return { lines, changes };
 }

@@ -6,8 +6,10 @@ import { exists, namesIn, readIfThere, readMany } from '../effects/files.ts';
 import { offsetOf, type Ranges } from '../pure/addresses.ts';
 import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.ts';
 import type { Templates } from '../pure/desired.ts';
+import { namesSaid } from '../pure/entry.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { noSuchSite, settingsFiles } from './domains.ts';
+import { readableSites } from './read-sites.ts';
 import { paths, siteNames } from '../pure/names.ts';
 import type { AppFile, DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { appOf, rangesOf, resolve, type Site } from '../pure/site.ts';
@@ -115,15 +117,10 @@ export async function loadTemplates(directory = templatesDir): Promise<Templates
  * mean it are not parsed, so this stays quick with many sites.
  */
 export async function ownerOf(domains: readonly string[], except: string): Promise<{ domain: string; owner: string } | undefined> {
-  for (const { path: file, content: text } of readMany(await settingsFiles())) {
-    if (file === siteNames(except).settingsFile || !domains.some((domain) => mayMention(text, domain))) continue;
-    let other: SiteFile;
-    try {
-      other = parseSite(text, file);
-    } catch {
-      continue;
-    }
-    const domain = domains.find((name) => namesOf(other).includes(name));
+  const own = siteNames(except).settingsFile;
+  const others = await readableSites((text, path) => path !== own && domains.some((domain) => mayMention(text, domain)));
+  for (const other of others) {
+    const domain = domains.find((name) => namesSaid(other).includes(name));
     if (domain !== undefined) return { domain, owner: other.domain };
   }
   return undefined;
@@ -137,18 +134,12 @@ export async function ownerOf(domains: readonly string[], except: string): Promi
 export async function nameClashes(sites: readonly LoadedSite[], all: boolean): Promise<Fault[]> {
   const files: Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>[] = sites.map(({ file }) => file);
   const own = new Set(files.map(({ domain }) => domain));
-  const names = files.flatMap((file) => namesOf(file));
-  for (const { path: file, content } of all ? [] : readMany(await settingsFiles())) {
-    if (!names.some((name) => mayMention(content, name))) continue;
-    try {
-      const other = parseSite(content, file);
-      if (!own.has(other.domain)) files.push(other);
-    } catch {
-      // A file with a fault has no say; it is reported where it is applied itself.
-    }
-  }
+  const names = files.flatMap((file) => namesSaid(file));
+  // A file with a fault has no say; it is reported where it is applied itself.
+  const others = all ? [] : await readableSites((text) => names.some((name) => mayMention(text, name)));
+  files.push(...others.filter(({ domain }) => !own.has(domain)));
   const claims = new Map<string, string[]>();
-  for (const file of files) for (const name of namesOf(file)) claims.set(name, [...(claims.get(name) ?? []), file.domain]);
+  for (const file of files) for (const name of namesSaid(file)) claims.set(name, [...(claims.get(name) ?? []), file.domain]);
   const faults: Fault[] = [];
   for (const [name, domains] of claims) {
     if (domains.length < 2) continue;
@@ -158,11 +149,6 @@ export async function nameClashes(sites: readonly LoadedSite[], all: boolean): P
     for (const domain of losers) if (own.has(domain)) faults.push({ domain, reason: `aliases: ${name} belongs to the site ${winner ?? ''}` });
   }
   return faults;
-}
-
-/** Every name that a site claims by saying so. */
-function namesOf({ domain, aliases = [], redirects = [] }: Pick<SiteFile, 'domain' | 'aliases' | 'redirects'>): string[] {
-  return [domain, ...aliases, ...redirects];
 }
 
 /** Offsets of the site addresses in use, by socket unit: read from the unit files, which is where they count. */

@@ -1,7 +1,8 @@
 import { namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { writeAt } from '../effects/stats-file.ts';
-import { askCounters, wokenUnits } from '../effects/traffic.ts';
+import { askCounters } from '../effects/router.ts';
+import { wokenUnits } from '../effects/traffic.ts';
 import { monthOfFile, paths, siteNames, statsFile, statsPaths } from '../pure/names.ts';
 import {
   addTo, addTraffic, hourBetween, hourLines, hourMs, monthOf, monthsBetween, noTraffic, oldestMonth, parseLedger, parseMonth, parseReading, renderLedger, trafficSince,

@@ -1,7 +1,11 @@
 import test from 'ava';
 import type { Router } from '../../lib/effects/router.ts';
 import { noEntries, type MapEntries } from '../../lib/pure/routes.ts';
-import { correct, driftOf } from '../../lib/usecases/router-maps.ts';
+import { correct as correctFrom, driftOf as driftFrom, runningMaps } from '../../lib/usecases/router-maps.ts';
+
+/** As commands do it: the maps are asked for once. */
+const correct = async (api: Router, wanted: MapEntries) => correctFrom(api, await runningMaps(api), wanted);
+const driftOf = async (api: Router, files: MapEntries) => driftFrom(await runningMaps(api), files);
 
 /** A router with some entries, and what is asked of it. */
 function routerWith(entries: Partial<MapEntries>): { api: Router; asked: string[] } {
