@@ -25,9 +25,8 @@ const commonHeaders = ['Content-Security-Policy', 'Permissions-Policy', 'Access-
 /** What the configuration takes from the machine. */
 export interface RouterHost {
   ipv6: boolean;
-  /** Directory with the router's own pages, and a hash of them: HAProxy reads them as it starts. */
+  /** Directory with the router's own pages. */
   pages: string;
-  pagesVersion: string;
   /** Addresses of DNS servers. */
   nameservers: readonly string[];
 }
@@ -62,7 +61,6 @@ export function routerConfig(template: string, logFormat: string, settings: Defa
     certList: router.certList,
     probes: router.probes,
     pages: host.pages,
-    pagesVersion: host.pagesVersion,
     nameservers: host.nameservers.map((address, index) => ({ index: String(index), address: bracketed(address) })),
     ipv6: host.ipv6 ? [{}] : [],
     visitors: settings?.maxConnections ?? builtInRouter.maxConnections,

@@ -59,6 +59,7 @@ export const router = {
   selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
   upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
   probes: `${paths.routerDir}/probes.lst`,
+  pagesDir: `${paths.routerDir}/pages`,
   /** There while the files above are newer than what the running router has read. */
   unread: `${paths.routerDir}/unread`,
   adminSocket: '/run/sitegen-router/admin.sock',

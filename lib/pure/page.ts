@@ -1,16 +1,40 @@
 /** The page that a visitor gets while a site cannot wake. Says no more than a stranger may know. */
 export function unavailablePage(domain: string): string {
+  return page(`${domain} is not available`, `${domain} could not be started`, 'The site did not answer in time. Please try again in a moment; the next visit starts it anew.');
+}
+
+/** The router's own pages, by status and `maintenance`: heading and text. */
+const texts: Readonly<Record<string, readonly [heading: string, text: string]>> = {
+  400: ['This request cannot be understood', 'Your browser sent something that does not follow the rules of HTTP, or headers that are too long. Deleting the cookies of this site may help.'],
+  401: ['Who are you?', 'This site is for people with a user name and a password.'],
+  403: ['You may not enter', 'This site is for certain networks only, and yours is none of them.'],
+  404: ['There is nothing here', 'The address may be misspelt, or what stood here is gone.'],
+  408: ['That took too long', 'The request did not arrive completely. Please try again.'],
+  413: ['That is too large', 'The request has more data than this site accepts.'],
+  421: ['No such site', 'This server has no site of that name.'],
+  429: ['One moment, please', 'Too many requests came from your network. Please try again in a minute.'],
+  503: ['This site is not available', 'It cannot be reached at the moment. Please try again soon.'],
+  504: ['This site takes too long', 'It did not answer in time. Please try again later.'],
+  maintenance: ['We will be back soon', 'Somebody is working on this site. Please come again in a few minutes.'],
+};
+
+/** The router's own pages as HTML, by the names that its configuration calls them. */
+export function routerPages(): Map<string, string> {
+  return new Map(Object.entries(texts).map(([name, [heading, text]]) => [`${name}.html`, page(heading, heading, text)]));
+}
+
+function page(title: string, heading: string, text: string): string {
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escapeHtml(domain)} is not available</title>
+<title>${escapeHtml(title)}</title>
 <style>
   body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem; color: #222; background: #fafaf7; }
   h1 { font-size: 1.6rem; }
 </style>
-<h1>${escapeHtml(domain)} could not be started</h1>
-<p>The site did not answer in time. Please try again in a moment; the next visit starts it anew.</p>
+<h1>${escapeHtml(heading)}</h1>
+<p>${escapeHtml(text)}</p>
 `;
 }
 

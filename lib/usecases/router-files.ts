@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
-import { exists, namesIn, readIfThere, readMany, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
+import { exists, readIfThere, remove, writeAtomic, type FileToWrite } from '../effects/files.ts';
 import { complaintsOf } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { builtInRouter, nameserversIn, parseUsers, routerConfig, routerDropIns, usersConfig, type RouterHost } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
+import { routerPages } from '../pure/page.ts';
 import { mapNames, mapText, noEntries, parseMap, runtimeMaps, type MapEntries } from '../pure/routes.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { routerOwner } from './certs.ts';
@@ -30,23 +30,22 @@ export async function filesOf(defaults: DefaultsFile, maps: MapEntries, users: R
   const directory = `${templatesDir}/router`;
   const [template, logFormat] = await Promise.all([fs.readFile(`${directory}/haproxy.cfg.mustache`, 'utf8'), fs.readFile(`${directory}/log-format.txt`, 'utf8')]);
   const headers = new Set([...maps.headers.keys()].map((key) => key.slice(key.indexOf('|') + 1)));
-  const config = routerConfig(template, logFormat.trim(), defaults.router, headers, await hostOf(`${directory}/pages`));
+  const config = routerConfig(template, logFormat.trim(), defaults.router, headers, await hostOf());
   return [
     { path: router.config, content: config },
     // HAProxy reads it as its own user, and hashed passwords are nobody else's.
     { path: router.users, content: usersConfig(users), mode: 0o600, owner: await routerOwner() },
     { path: router.probes, content: (defaults.router?.probes ?? builtInRouter.probes).map((path) => `${path}\n`).join('') },
+    ...[...routerPages()].map(([name, content]) => ({ path: `${router.pagesDir}/${name}`, content })),
     { path: router.upstreamCa, content: await authorities(defaults.router?.upstreamCa) },
     ...mapNames.map((name) => ({ path: mapFile(name), content: mapText(maps[name]) })),
   ];
 }
 
-async function hostOf(pages: string): Promise<RouterHost> {
-  const texts = readMany((await namesIn(pages)).map((name) => `${pages}/${name}`));
+async function hostOf(): Promise<RouterHost> {
   return {
     ipv6: await hasIpv6(),
-    pages,
-    pagesVersion: createHash('sha256').update(texts.map(({ content }) => content).join('\0')).digest('hex').slice(0, 12),
+    pages: router.pagesDir,
     nameservers: nameserversIn((await readIfThere('/etc/resolv.conf')) ?? ''),
   };
 }
@@ -82,14 +81,10 @@ export async function writeChecked(files: readonly FileToWrite[], changed: reado
 /** @throws SitegenError with HAProxy's own words when it would refuse these files */
 async function check(files: readonly FileToWrite[]): Promise<void> {
   const trial = (path: string) => `${path}.new`;
-  const trials = files.map((file) => ({
-    ...file,
-    path: trial(file.path),
-    content: file.path !== router.config ? file.content : file.content
-      // Descriptors are the service's own; what is checked does not bind anything.
-      .replaceAll(/bind fd@(\d)/g, `bind unix@${paths.runDir}/trial-$1.sock`)
-      .replaceAll(router.probes, trial(router.probes)).replaceAll(router.upstreamCa, trial(router.upstreamCa)),
-  }));
+  // Descriptors are the service's own; what is checked does not bind anything.
+  const unbound = (config: string) => config.replaceAll(/bind fd@(\d)/g, `bind unix@${paths.runDir}/trial-$1.sock`);
+  const tried = (config: string) => files.reduce((text, { path }) => text.replaceAll(path, trial(path)), unbound(config));
+  const trials = files.map((file) => ({ ...file, path: trial(file.path), content: file.path === router.config ? tried(file.content) : file.content }));
   try {
     await writeAtomic(...trials);
     const complaints = await complaintsOf(trial(router.config), trial(router.users));

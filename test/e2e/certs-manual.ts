@@ -42,6 +42,12 @@ guestTest('a certificate dropped into a new folder is served within seconds, and
     t.is(await guest.sh(`cmp ${folder}/fullchain.pem ${made}/second.fullchain.pem && stat -c %a ${folder}/cert.key`), '600');
     t.is(await openUnits(guest), '');
 
+    // Settings with a fault cost nobody the certificate.
+    await guest.sh(`cp -p /etc/sitegen/sites/${domain}.yaml ${made}/settings; echo 'nonsense: 1' >> /etc/sitegen/sites/${domain}.yaml`);
+    t.is((await guest.sitegen('apply')).code, 1);
+    t.is((await servedFor(guest, domain)).serial, await serialOf(guest, 'second'));
+    await guest.sh(`cp -p ${made}/settings /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet`);
+
     // A wildcard serves the names it is for.
     await guest.sh(`cp ${made}/wild.fullchain.pem ${folder}/fullchain.pem; cp ${made}/wild.key ${folder}/key.pem`);
     await untilServed(guest, 'wild');

@@ -1,9 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { isRefusal, readCases } from '../lib/_cases.ts';
 import { routedOf } from '../lib/_router.ts';
-import { repository } from '../lib/_site.ts';
 import { networkRange } from '../../lib/pure/addresses.ts';
 import { router } from '../../lib/pure/names.ts';
+import { routerPages } from '../../lib/pure/page.ts';
 import { mapNames, mapText, masks, netKeys, parseMap, runtimeMaps } from '../../lib/pure/routes.ts';
 import { guestTest, type Guest } from './_guest.ts';
 
@@ -23,10 +22,8 @@ async function put(guest: Guest, files: ReadonlyMap<string, string>): Promise<vo
 
 /** The pages, and what all configurations have in common. */
 async function prepare(guest: Guest): Promise<void> {
-  const pages = `${repository}/templates/router/pages`;
-  const files = await Promise.all((await readdir(pages)).map(async (name) => [`${root}/pages/${name}`, await readFile(`${pages}/${name}`, 'utf8')] as const));
   await guest.sh(`rm -rf ${root}`);
-  await put(guest, new Map(files));
+  await put(guest, new Map([...routerPages()].map(([name, content]) => [`${root}/pages/${name}`, content])));
   await guest.sh(`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=example.com -keyout ${root}/key.pem -out ${root}/cert.pem 2>&1
     cat ${root}/cert.pem ${root}/key.pem > ${root}/both.pem`);
 }

@@ -23,7 +23,7 @@ export interface Routed {
 
 /** The configuration by itself. */
 export function configOf(settings: DefaultsFile['router'], headers: Iterable<string> = [], { pages = '/pages', ipv6 = true, nameservers = ['127.0.0.53'] } = {}): string {
-  return routerConfig(template ?? '', (logFormat ?? '').trim(), settings, headers, { pages, pagesVersion: '0', ipv6, nameservers });
+  return routerConfig(template ?? '', (logFormat ?? '').trim(), settings, headers, { pages, ipv6, nameservers });
 }
 
 /** What settings make of the router, put together as all commands do. */
