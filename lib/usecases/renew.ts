@@ -10,6 +10,7 @@ import { alarmDue, isLater, tasksOf, warningTime } from '../pure/renewal.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { acceptedPem, readState, writeState } from './certs.ts';
 import { authorityOf, directoryOf, wayOf } from './certify.ts';
+import { allDomains } from './domains.ts';
 import { inspectFolder, sourceOf } from './drop.ts';
 
 /** How many certificates are asked for at once. */
@@ -88,6 +89,9 @@ export async function arrangeWatches(systemd: Pick<Systemd, 'list' | 'start' | '
     await systemd.start(names.watchUnit);
     if ((await readFolder(names.certDir)).length > 0) filled.push(file.domain);
   }
+  // A site whose settings have a fault is not among those given, and goes on as it was.
+  const given = new Set(sites.map(({ domain }) => domain));
+  for (const domain of await allDomains()) if (!given.has(domain)) active.delete(siteNames(domain).watchUnit);
   for (const unit of active) await systemd.stop(unit);
   return filled;
 }
