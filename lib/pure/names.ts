@@ -1,114 +1,12 @@
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { usageError } from './errors.ts';
+import { paths, router, shared } from './paths.ts';
+
+export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
 const unitNameMax = 255;
-
-/** Where things are. No other file writes a path of sitegen's. */
-export const paths = {
-  settings: '/etc/sitegen',
-  defaultsFile: '/etc/sitegen/sitegen.yaml',
-  sitesDir: '/etc/sitegen/sites',
-  unitsDir: '/etc/systemd/system',
-  /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
-   * which every unit claims to need a daemon-reload. */
-  enabledDir: '/etc/systemd/system/sockets.target.wants',
-  enabledServicesDir: '/etc/systemd/system/multi-user.target.wants',
-  stateDir: '/var/lib/sitegen',
-  /** One folder a site; the static server's configuration names it too. */
-  checkoutsDir: '/var/lib/sitegen/checkouts',
-  alarmsDir: '/var/lib/sitegen/alarms',
-  /** One folder a site: fullchain.pem and key.pem, root's alone. */
-  certsDir: '/var/lib/sitegen/certs',
-  /** The ACME account, and what is known of each site's next try. */
-  acmeDir: '/var/lib/sitegen/acme',
-  /** flock(2): held while the router's certificates change; and while the challenge's socket is used. */
-  certsLock: '/run/sitegen/certs.lock',
-  alpnLock: '/run/sitegen/alpn.lock',
-  /** What visitors did, one file a month. */
-  statsDir: '/var/lib/sitegen/stats',
-  /** What the router reads; generated, and written again by apply. */
-  routerDir: '/var/lib/sitegen/router',
-  /** Sockets of systemd's that the router connects to. */
-  staticSocket: '/run/sitegen/static.sock',
-  adoptSocket: '/run/sitegen/adopt.sock',
-  stateSocket: '/run/sitegen/state.sock',
-  metricsSocket: '/run/sitegen/metrics.sock',
-  /** Exists only while a tls-alpn-01 challenge is answered. */
-  alpnSocket: '/run/sitegen-router/alpn.sock',
-  runDir: '/run/sitegen',
-  codeDir: '/usr/lib/sitegen',
-  networkRules: '/var/lib/sitegen/network.nft',
-  networkEnvironment: '/var/lib/sitegen/network.env',
-  dockerSocket: '/run/docker.sock',
-  cgroupRoot: '/sys/fs/cgroup',
-} as const;
-
-/** The router's own files and sockets; the runtime directory is made by its unit. */
-export const router = {
-  socketUnit: 'sitegen-router.socket',
-  unit: 'sitegen-router.service',
-  user: 'sitegen-router',
-  config: `${paths.routerDir}/haproxy.cfg`,
-  users: `${paths.routerDir}/users.cfg`,
-  mapsDir: `${paths.routerDir}/maps`,
-  certList: `${paths.routerDir}/certs.list`,
-  certsDir: `${paths.routerDir}/certs`,
-  /** Serves whoever has no certificate of their own yet. */
-  selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
-  upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
-  probes: `${paths.routerDir}/probes.lst`,
-  pagesDir: `${paths.routerDir}/pages`,
-  /** There while the files above are newer than what the running router has read. */
-  unread: `${paths.routerDir}/unread`,
-  adminSocket: '/run/sitegen-router/admin.sock',
-  /** The same for programs that only look: level operator, open to the group of the router's user. */
-  statsSocket: '/run/sitegen-router/stats.sock',
-  tlsSocket: '/run/sitegen-router/tls.sock',
-  exporterSocket: '/run/sitegen-router/exporter.sock',
-} as const;
-
-/** A map file of the router. */
-export function mapFile(name: string): string {
-  return `${router.mapsDir}/${name}.map`;
-}
-
-/** The stick table that counts each site's traffic. */
-export const trafficTable = 'st_site';
-
-/** Where traffic is written down: `current` has the totals and what the router had counted last. */
-export const statsPaths = {
-  current: `${paths.statsDir}/current.json`,
-  lock: `${paths.runDir}/stats.lock`,
-} as const;
-
-/** The traffic of a month such as `2026-11`. */
-export function statsFile(month: string): string {
-  return `${paths.statsDir}/${month}.tsv`;
-}
-
-/** The month of a file in `paths.statsDir`, or undefined when it is another file. */
-export function monthOfFile(name: string): string | undefined {
-  return /^(\d{4}-\d{2})\.tsv$/.exec(name)?.[1];
-}
-
-/** Key of the account at an ACME server. */
-export function accountKeyFile(directory: string): string {
-  return `${paths.acmeDir}/account/${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.key`;
-}
-
-/** Names that all sites share. */
-export const shared = {
-  network: 'sitegen',
-  bridge: 'sitegen0',
-  parentSlice: 'site.slice',
-  networkUnit: 'sitegen-network.service',
-  table: 'sitegen',
-  renewUnit: 'sitegen-renew.service',
-  metricsSocketUnit: 'sitegen-metrics.socket',
-  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
-} as const;
 
 /** Everything that is called after one domain. */
 export interface SiteNames {
@@ -146,6 +44,24 @@ export interface SiteNames {
   pullUnit: string;
   siteDir: string;
   dataDir: string;
+  /** Root's part of what a backup has: dump, manifest, settings, certificate. */
+  metaDir: string;
+  /** The site's bare repository. */
+  repository: string;
+  /** What is known of its backups, and of its files since the last one. */
+  backupState: string;
+  backupCache: string;
+  /** flock(2): held while the site is dumped, committed, restored or its repository is repacked. */
+  dumpLock: string;
+  /** flock(2): held while its commits are pushed. */
+  pushLock: string;
+  /** There, with a word, while the first container has to install the site or load its dump. */
+  pendingFile: string;
+  /** There while another server has the site; says which. */
+  fenceFile: string;
+  dumpUnit: string;
+  dumpTimer: string;
+  pushUnit: string;
   /** What is pulled for a static site: out of reach of containers, as a repository can name programs
    * to run, and out of the data, as it can be fetched again. */
   checkoutDir: string;
@@ -223,6 +139,17 @@ export function siteNames(domain: string): SiteNames {
     pullUnit: `sitegen-pull@${id}.service`,
     siteDir,
     dataDir: `${siteDir}/data`,
+    metaDir: `${siteDir}/meta`,
+    repository: `${paths.gitDir}/${id}.git`,
+    backupState: `${paths.backupDir}/${id}.json`,
+    backupCache: `${paths.backupDir}/${id}.cache`,
+    dumpLock: `${paths.runDir}/sites/${id}.dump`,
+    pushLock: `${paths.runDir}/sites/${id}.push`,
+    pendingFile: `${paths.backupDir}/${id}.pending`,
+    fenceFile: `${paths.backupDir}/${id}.fence`,
+    dumpUnit: `sitegen-dump@${id}.service`,
+    dumpTimer: `sitegen-dump@${id}.timer`,
+    pushUnit: `sitegen-push@${id}.service`,
     checkoutDir: `${paths.checkoutsDir}/${id}`,
     pullLock: `${paths.runDir}/sites/${id}.pull`,
     cgroup,

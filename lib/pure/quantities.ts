@@ -6,6 +6,7 @@ const spanUnits: Record<string, number> = {
   m: 6e4, min: 6e4, minute: 6e4, minutes: 6e4,
   h: 3.6e6, hr: 3.6e6, hour: 3.6e6, hours: 3.6e6,
   d: 8.64e7, day: 8.64e7, days: 8.64e7, w: 6.048e8, week: 6.048e8, weeks: 6.048e8,
+  month: 2.6298e9, months: 2.6298e9, y: 3.15576e10, year: 3.15576e10, years: 3.15576e10,
 };
 
 /**

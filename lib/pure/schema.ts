@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
 import { alias, domain, port, size, span, text } from './schema-values.ts';
 
@@ -56,6 +57,7 @@ const workloadFields = {
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
+  ...dataFields,
 };
 
 /** `/etc/sitegen/sites/<domain>.yaml`. */
@@ -64,6 +66,7 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  ...siteDataFields,
   ...entryFields,
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
@@ -72,7 +75,7 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === undefined || first === 'app' || first === 'image') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'volumes', 'limits', 'ready', 'stop'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'dump', 'hooks'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -112,6 +115,8 @@ export const defaultsSchema = z.strictObject({
   }).partial().describe('what a site has that says nothing else').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),
   acme: acmeFields.describe('where certificates come from').optional(),
+  backup: backupFields.describe('where sites are backed up to').optional(),
+  adopt: adoptFields.describe('sites that come by themselves, from their backups').optional(),
   alerts: z.strictObject({
     command: z.array(text()).min(1).describe('program and arguments; the alarm\'s text comes on standard input'),
     webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),

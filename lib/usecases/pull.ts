@@ -1,5 +1,5 @@
 import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
-import { exportCommit, fetchCommit, remoteCommit, type Source } from '../effects/git.ts';
+import { exportCommit, fetchCommit, remoteCommit, type Source } from '../effects/git/pull.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { isPlainDirectory, linkTarget, linkTree, makeReadable, renameTree, showTree } from '../effects/tree.ts';
