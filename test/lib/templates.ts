@@ -86,6 +86,7 @@ test('the example of a site is valid as it stands, and with each alternative', a
   t.is(parseSite(text, file).domain, 'example.com');
   t.is(swap('app', 'image').image, 'ghcr.io/someone/site:1.2');
   t.deepEqual(swap('path', 'tcp').ready, { tcp: true, timeout: '60s' });
+  t.deepEqual(swap('way', 'command').dump?.command, ['/usr/local/bin/export-all']);
   t.is(swap('enabled', 'address').address, '10.213.7.9');
 });
 

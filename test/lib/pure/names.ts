@@ -78,13 +78,13 @@ const domains = ['example.com', 'my-site.org', [label, label, label, 'a'.repeat(
 test('no name of a site gets too long for systemd, cgroups or a file system', (t) => {
   for (const domain of domains) {
     const names = siteNames(domain);
-    const units = [...names.units, names.certifyUnit, names.watchUnit, names.dropUnit, names.pullUnit];
+    const units = [...names.units, names.certifyUnit, names.watchUnit, names.dropUnit, names.pullUnit, names.dumpUnit, names.dumpTimer, names.pushUnit];
     for (const unit of [...units, ...units.map((each) => alarmUnit(each))]) {
       if (!unit.includes('.slice.')) t.true(unit.length <= 255, `${unit.length}: ${unit}`);
     }
     t.is(alarmUnit(names.service), `sitegen-alarm@site-${names.id}.service.service`);
     const files = [names.settingsFile, names.siteDir, names.dataDir, names.cgroup, names.appCgroup,
-      names.certDir, names.routerCert, names.acceptedCert, names.certState, names.certLock, names.checkoutDir, names.pullLock,
+      names.certDir, names.routerCert, names.acceptedCert, names.certState, names.certLock, names.checkoutDir, names.pullLock, names.metaDir, names.repository, names.backupState, names.backupCache, names.dumpLock, names.pushLock, names.pendingFile, names.fenceFile,
       ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`, `${paths.enabledDir}/${unit}`]),
       `${paths.alarmsDir}/${names.service}.json`, `${paths.alarmsDir}/${names.socket}.json`];
     for (const part of files.flatMap((file) => file.split('/'))) t.true(part.length <= 255, `${part.length}: ${part}`);
@@ -131,6 +131,17 @@ test('all names of a domain', (t) => {
     settingsFile: '/etc/sitegen/sites/my-site.org.yaml',
     siteDir: '/var/lib/sitegen/sites/my-site.org',
     dataDir: '/var/lib/sitegen/sites/my-site.org/data',
+    metaDir: '/var/lib/sitegen/sites/my-site.org/meta',
+    repository: '/var/lib/sitegen/git/my-site.org.git',
+    backupState: '/var/lib/sitegen/backup/my-site.org.json',
+    backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
+    pendingFile: '/var/lib/sitegen/backup/my-site.org.pending',
+    fenceFile: '/var/lib/sitegen/backup/my-site.org.fence',
+    dumpLock: '/run/sitegen/sites/my-site.org.dump',
+    pushLock: '/run/sitegen/sites/my-site.org.push',
+    dumpUnit: 'sitegen-dump@my-site.org.service',
+    dumpTimer: 'sitegen-dump@my-site.org.timer',
+    pushUnit: 'sitegen-push@my-site.org.service',
     cgroup: `/sys/fs/cgroup/site.slice/${slice}`,
     appCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}`,
     certDir: '/var/lib/sitegen/certs/my-site.org',
