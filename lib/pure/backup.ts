@@ -51,4 +51,61 @@ export interface Epoch {
   key: string;
   /** Host where visitors who come to a former server are forwarded to. */
   address: string;
+  /** It takes the visitors' addresses from the former server, by PROXY protocol. */
+  proxyProtocol?: boolean | undefined;
+}
+
+/** Reads `meta/epoch.json`; undefined for what is none. */
+export function parseEpoch(text: string): Epoch | undefined {
+  try {
+    const { epoch, server, key, address, proxyProtocol } = JSON.parse(text) as Partial<Epoch>;
+    const valid = Number.isSafeInteger(epoch) && [server, key, address].every((value) => typeof value === 'string' && value !== '');
+    return valid ? { epoch: epoch ?? 0, server: server ?? '', key: key ?? '', address: address ?? '', ...(proxyProtocol === true && { proxyProtocol }) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a site's backups are as they should be, in a word or two for lists; the reason where they are not. */
+export interface BackupWord {
+  word: 'off' | 'none yet' | 'local only' | 'behind' | 'failed' | 'well';
+  reason: string | undefined;
+}
+
+/**
+ * @param servers the URLs in the settings
+ * @param wanted false for a site that is not to be backed up
+ */
+export function backupWord(state: BackupState, servers: readonly string[], wanted: boolean): BackupWord {
+  if (!wanted) return { word: 'off', reason: undefined };
+  if (state.error !== null) return { word: 'failed', reason: `not backed up: ${state.error}` };
+  if (state.commit === null) return { word: 'none yet', reason: 'not backed up: there is no backup yet' };
+  if (servers.length < 2) return { word: 'local only', reason: `not backed up: ${servers.length === 0 ? 'no backup servers are' : 'only one backup server is'} set` };
+  const missing = servers.filter((url) => state.servers[url]?.commit !== state.commit);
+  if (missing.length === 0) return { word: 'well', reason: undefined };
+  const because = missing.map((url) => `${url} ${state.servers[url]?.error ?? 'does not have the last commit yet'}`).join('; ');
+  return { word: 'behind', reason: `not backed up: ${because}` };
+}
+
+const hourMs = 3_600_000;
+
+/** How old a backup of an awake site may get, and for how long commits may wait to be pushed. */
+export const staleAfterMs = 2 * hourMs;
+
+/**
+ * Why a site's backup calls for an alarm; undefined when it does not. Compares times of this
+ * machine alone, and takes one in the future, from before the clock was set back, for the present.
+ * @param awakeSince ms since 1970 since when the site is awake; undefined: it is not
+ */
+export function staleness(state: BackupState, facts: { servers: readonly string[]; wanted: boolean; awakeSince: number | undefined; now: number }): string | undefined {
+  const { servers, wanted, awakeSince, now } = facts;
+  if (!wanted) return undefined;
+  const ageOf = (time: string | null) => (time === null ? Infinity : Math.max(0, now - Date.parse(time)));
+  if (awakeSince !== undefined && now - awakeSince > staleAfterMs && ageOf(state.dumpedAt) > staleAfterMs) {
+    return `it is awake, and its last backup is ${state.dumpedAt === null ? 'still to come' : `from ${state.dumpedAt}`}`;
+  }
+  if (awakeSince === undefined && state.error !== null) return `it is asleep, and its last backup failed: ${state.error}`;
+  if (state.commit === null || ageOf(state.committedAt) <= staleAfterMs) return undefined;
+  const behind = servers.filter((url) => state.servers[url]?.commit !== state.commit);
+  return behind.length === 0 ? undefined : `${behind.join(' and ')} ${behind.length === 1 ? 'does' : 'do'} not have its commit of ${state.committedAt ?? ''}`;
 }

@@ -59,6 +59,11 @@ export interface SiteNames {
   pendingFile: string;
   /** There while another server has the site; says which. */
   fenceFile: string;
+  /** The epoch that this server has claimed, until it is committed. */
+  epochFile: string;
+  /** What was encrypted for the last commit. */
+  sealedFile: string;
+  fenceUnit: string;
   dumpUnit: string;
   dumpTimer: string;
   pushUnit: string;
@@ -147,6 +152,9 @@ export function siteNames(domain: string): SiteNames {
     pushLock: `${paths.runDir}/sites/${id}.push`,
     pendingFile: `${paths.backupDir}/${id}.pending`,
     fenceFile: `${paths.backupDir}/${id}.fence`,
+    epochFile: `${paths.backupDir}/${id}.epoch`,
+    sealedFile: `${paths.backupDir}/${id}.sealed`,
+    fenceUnit: `sitegen-fence@${id}.service`,
     dumpUnit: `sitegen-dump@${id}.service`,
     dumpTimer: `sitegen-dump@${id}.timer`,
     pushUnit: `sitegen-push@${id}.service`,
