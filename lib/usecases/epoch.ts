@@ -2,7 +2,7 @@ import os from 'node:os';
 import { readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { parseEpoch, type Epoch } from '../pure/backup.ts';
-import type { SiteNames } from '../pure/names.ts';
+import { paths, type SiteNames } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { fingerprintOf } from '../pure/ssh-key.ts';
 import { readMeta } from './extract.ts';
@@ -40,7 +40,7 @@ export async function localEpoch(names: SiteNames): Promise<Epoch | undefined> {
  */
 export async function claimEpoch(names: SiteNames, previous: Epoch | undefined, defaults: DefaultsFile, options: { proxyProtocol?: boolean } = {}): Promise<Epoch> {
   const epoch: Epoch = { epoch: (previous?.epoch ?? 0) + 1, ...await thisServer(defaults), ...(options.proxyProtocol === true && { proxyProtocol: true }) };
-  await makePrivate(names.metaDir);
+  await makePrivate(paths.backupDir);
   await writeAtomic({ path: names.epochFile, content: `${JSON.stringify(epoch, undefined, 2)}\n`, mode: 0o600 });
   await remove(names.fenceFile);
   return epoch;
