@@ -55,8 +55,12 @@ export interface SiteNames {
   dumpLock: string;
   /** flock(2): held while its commits are pushed. */
   pushLock: string;
-  /** There, with a word, while the first container has to install the site or load its dump. */
+  /** There, with a word a line, while the first container has to install the site or load its dump.
+   * In the site's own tree, so that whatever replaces the data brings its own. */
   pendingFile: string;
+  /** What is made ready to become `siteDir`, and what has been it; no domain begins with "_". */
+  nextDir: string;
+  formerDir: string;
   /** There while another server has the site; says which. */
   fenceFile: string;
   /** The epoch that this server has claimed, until it is committed. */
@@ -150,7 +154,9 @@ export function siteNames(domain: string): SiteNames {
     backupCache: `${paths.backupDir}/${id}.cache`,
     dumpLock: `${paths.runDir}/sites/${id}.dump`,
     pushLock: `${paths.runDir}/sites/${id}.push`,
-    pendingFile: `${paths.backupDir}/${id}.pending`,
+    pendingFile: `${siteDir}/meta/pending`,
+    nextDir: `${paths.stateDir}/sites/_next_${id}`,
+    formerDir: `${paths.stateDir}/sites/_former_${id}`,
     fenceFile: `${paths.backupDir}/${id}.fence`,
     epochFile: `${paths.backupDir}/${id}.epoch`,
     sealedFile: `${paths.backupDir}/${id}.sealed`,

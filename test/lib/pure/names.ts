@@ -84,7 +84,7 @@ test('no name of a site gets too long for systemd, cgroups or a file system', (t
     }
     t.is(alarmUnit(names.service), `sitegen-alarm@site-${names.id}.service.service`);
     const files = [names.settingsFile, names.siteDir, names.dataDir, names.cgroup, names.appCgroup,
-      names.certDir, names.routerCert, names.acceptedCert, names.certState, names.certLock, names.checkoutDir, names.pullLock, names.metaDir, names.repository, names.backupState, names.backupCache, names.dumpLock, names.pushLock, names.pendingFile, names.fenceFile,
+      names.certDir, names.routerCert, names.acceptedCert, names.certState, names.certLock, names.checkoutDir, names.pullLock, names.metaDir, names.repository, names.backupState, names.backupCache, names.dumpLock, names.pushLock, names.pendingFile, names.nextDir, names.formerDir, names.fenceFile,
       ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`, `${paths.enabledDir}/${unit}`]),
       `${paths.alarmsDir}/${names.service}.json`, `${paths.alarmsDir}/${names.socket}.json`];
     for (const part of files.flatMap((file) => file.split('/'))) t.true(part.length <= 255, `${part.length}: ${part}`);
@@ -135,7 +135,9 @@ test('all names of a domain', (t) => {
     repository: '/var/lib/sitegen/git/my-site.org.git',
     backupState: '/var/lib/sitegen/backup/my-site.org.json',
     backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
-    pendingFile: '/var/lib/sitegen/backup/my-site.org.pending',
+    pendingFile: '/var/lib/sitegen/sites/my-site.org/meta/pending',
+    nextDir: '/var/lib/sitegen/sites/_next_my-site.org',
+    formerDir: '/var/lib/sitegen/sites/_former_my-site.org',
     fenceFile: '/var/lib/sitegen/backup/my-site.org.fence',
     epochFile: '/var/lib/sitegen/backup/my-site.org.epoch',
     sealedFile: '/var/lib/sitegen/backup/my-site.org.sealed',
