@@ -51,6 +51,8 @@ export interface SiteNames {
   /** What is known of its backups, and of its files since the last one. */
   backupState: string;
   backupCache: string;
+  /** flock(2): held while what is known of its backups is changed. */
+  stateLock: string;
   /** flock(2): held while the site is dumped, committed, restored or its repository is repacked. */
   dumpLock: string;
   /** flock(2): held while its commits are pushed. */
@@ -68,9 +70,13 @@ export interface SiteNames {
   /** What was encrypted for the last commit. */
   sealedFile: string;
   fenceUnit: string;
+  /** Fails while the backup is stale. */
+  watchBackupUnit: string;
   dumpUnit: string;
   dumpTimer: string;
   pushUnit: string;
+  /** Starts the push again while it fails. */
+  pushTimer: string;
   /** What is pulled for a static site: out of reach of containers, as a repository can name programs
    * to run, and out of the data, as it can be fetched again. */
   checkoutDir: string;
@@ -152,6 +158,7 @@ export function siteNames(domain: string): SiteNames {
     repository: `${paths.gitDir}/${id}.git`,
     backupState: `${paths.backupDir}/${id}.json`,
     backupCache: `${paths.backupDir}/${id}.cache`,
+    stateLock: `${paths.runDir}/sites/${id}.state`,
     dumpLock: `${paths.runDir}/sites/${id}.dump`,
     pushLock: `${paths.runDir}/sites/${id}.push`,
     pendingFile: `${siteDir}/meta/pending`,
@@ -160,15 +167,27 @@ export function siteNames(domain: string): SiteNames {
     fenceFile: `${paths.backupDir}/${id}.fence`,
     epochFile: `${paths.backupDir}/${id}.epoch`,
     sealedFile: `${paths.backupDir}/${id}.sealed`,
+    watchBackupUnit: `sitegen-watch@${id}.service`,
     fenceUnit: `sitegen-fence@${id}.service`,
     dumpUnit: `sitegen-dump@${id}.service`,
     dumpTimer: `sitegen-dump@${id}.timer`,
     pushUnit: `sitegen-push@${id}.service`,
+    pushTimer: `sitegen-push@${id}.timer`,
     checkoutDir: `${paths.checkoutsDir}/${id}`,
     pullLock: `${paths.runDir}/sites/${id}.pull`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
   };
+}
+
+/** True for what `siteNames` may give as a site's id; nothing in it leads out of a directory. */
+export function isSiteId(text: string): boolean {
+  if (/^[a-z0-9.-]{1,40}_[0-9a-f]{16}$/.test(text)) return !text.startsWith('.') && !text.includes('..');
+  try {
+    return siteNames(parseDomain(text)).id === text;
+  } catch {
+    return false;
+  }
 }
 
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */

@@ -27,6 +27,8 @@ export const paths = {
   backupDir: '/var/lib/sitegen/backup',
   /** This server's own key pair: opens the backup servers, and signs what is put there. */
   serverKey: '/etc/sitegen/keys/server',
+  /** Host keys of the backup servers as ssh reads them: written from the settings each time. */
+  hostsDir: '/run/sitegen/hosts',
   /** What visitors did, one file a month. */
   statsDir: '/var/lib/sitegen/stats',
   /** What the router reads; generated, and written again by apply. */
@@ -78,6 +80,11 @@ export const buddy = {
   /** Hooks of all these repositories; none has hooks of its own. */
   hooksDir: `${paths.codeDir}/buddy-hooks`,
   program: `${paths.codeDir}/buddy`,
+  /** Root's own; in the account's home, where every sshd looks. */
+  keysFile: '/var/lib/sitegen-buddy/.ssh/authorized_keys',
+  unit: 'sitegen-buddy.service',
+  /** flock(2): held while the keys change; while a repository is pushed to or looked after. */
+  keysLock: `${paths.runDir}/buddy-keys.lock`,
 } as const;
 
 /** A map file of the router. */

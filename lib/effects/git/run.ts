@@ -85,12 +85,14 @@ export function gitEnvironment(): Record<string, string> {
   };
 }
 
-function toSitegenError({ what, hints: own = [] }: Setting, error: unknown, late: string | undefined): SitegenError {
+/** What git, or the attempt to start it, said, as an error for the admin. @param late why it was ended */
+export function toSitegenError({ what, hints: own = [] }: Pick<Setting, 'what' | 'hints'>, error: unknown, late?: string): SitegenError {
   const said = error instanceof Error ? error.message : String(error);
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT' || said.includes('spawn git ENOENT')) {
     return new SitegenError('git is not installed', { hint: 'apt-get install git', cause: error });
   }
-  const lines = withoutCredentials(said).split('\n').map((line) => line.trim()).filter((line) => line !== '');
+  // Progress is written over itself, and says nothing about the reason.
+  const lines = withoutCredentials(said).split(/[\r\n]+/).map((line) => line.trim()).filter((line) => line !== '' && !/\d+% \(\d+\/\d+\)|^(remote: )?Enumerating objects: /.test(line));
   const reason = late ?? (said.includes('block timeout reached') ? 'it was silent for too long' : undefined)
     ?? lines.find((line) => /^(fatal|error|remote|ssh|.*denied|.*failed):/i.test(line)) ?? lines.at(-1) ?? 'no reason was given';
   return new SitegenError(`cannot ${what}: ${reason.replace(/^(fatal|error): /, '')}`, { cause: error, hint: [...own, ...hints].find(([pattern]) => pattern.test(said))?.[1] });
