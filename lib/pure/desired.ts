@@ -23,6 +23,8 @@ export interface Desired {
   files: readonly RenderedFile[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
+  /** Each new container has something to do before it is visited. */
+  launches: boolean;
   /** False when the router answers without anything of systemd's. */
   hasSocket: boolean;
   /** Directories that must exist before the container can start. */
@@ -54,6 +56,9 @@ const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_
 /** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
 const marginMs = 30_000;
 
+/** Time for a commit of the site's files while it stops; most take a second. */
+const commitMs = 10 * 60_000;
+
 /**
  * What a site should be on this machine; the one function behind apply, diff and the wake's repairs.
  * @param image reference under which Docker knows the site's image
@@ -66,7 +71,8 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     siteAddress: address.site,
     upstream: site.unixUpstream ?? '',
     codeDir: paths.codeDir,
-    ...(workload ? workloadView(workload, address) : { limits: [] }),
+    dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, '') }] : [],
+    ...(workload ? workloadView(workload, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates): RenderedFile =>
     ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
@@ -79,11 +85,12 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     hasSocket: hasAddress(site),
     files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1)] : units,
     container,
+    launches: workload?.hooks.launch !== undefined,
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
   };
 }
 
-function workloadView(workload: Workload, address: SiteAddress): View {
+function workloadView(workload: Workload, address: SiteAddress, backedUp: boolean): View {
   return {
     containerAddress: address.container,
     port: workload.port,
@@ -91,7 +98,7 @@ function workloadView(workload: Workload, address: SiteAddress): View {
     readyMs: Math.round(workload.ready.timeoutMs),
     stopMs: Math.round(workload.stopTimeoutMs),
     startLimit: seconds(workload.ready.timeoutMs + marginMs),
-    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs),
+    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * ((workload.dump?.timeoutMs ?? 0) + commitMs) : 0)),
     limits: limitLines(workload.limits),
   };
 }

@@ -19,6 +19,8 @@ export interface Facts {
   /** Docker's status of the container, or undefined when there is none. */
   container: string | undefined;
   frozen: boolean;
+  /** What its first start has still to do, as "install it"; undefined when nothing. */
+  pending?: string | undefined;
   /** What a service that has failed said last. */
   failure?: string | undefined;
 }
@@ -38,10 +40,11 @@ export function stateOf(facts: Facts): { state: State; reason: string | undefine
   if (facts.runs === 'splice' && (!service || service.activeState === 'inactive')) return { state: 'asleep', reason: undefined };
   if (!facts.data) return { state: 'data', reason: 'its data directory is missing: restore it, or sitegen apply for an empty one' };
   if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
-  if (service?.activeState === 'activating') return { state: 'waking', reason: undefined };
+  if (service?.activeState === 'activating') return facts.pending === undefined ? { state: 'waking', reason: undefined } : { state: 'installing', reason: `its first start has to ${facts.pending}` };
   if (!facts.image) return { state: 'image', reason: 'its image is missing: the next visit or sitegen apply fetches it' };
   if (service?.activeState === 'failed') return { state: 'broken', reason: `${facts.failure ?? 'its last wake failed'}; the next visit tries again` };
   if (facts.container === undefined) return { state: 'created', reason: 'its container is missing: the next visit creates it' };
+  if (facts.pending !== undefined) return { state: 'created', reason: `its first start has to ${facts.pending}: the next visit does it` };
   if (facts.frozen) return { state: 'frozen', reason: undefined };
   return { state: 'asleep', reason: undefined };
 }

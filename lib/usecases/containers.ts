@@ -1,5 +1,5 @@
 import type { Docker } from '../effects/docker.ts';
-import { remove, requireBelow, writeAtomic } from '../effects/files.ts';
+import { exists, remove, requireBelow, writeAtomic } from '../effects/files.ts';
 import type { Desired } from '../pure/desired.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
@@ -7,7 +7,8 @@ import type { Deps } from './machine.ts';
 import type { LoadedSite } from './settings.ts';
 
 /**
- * Creates a site's container, and writes down which one it is.
+ * Creates a site's container, and writes down which one it is: unless its first start has something
+ * to do, which is when that is written down.
  * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
  *   container may have made it, and Docker would follow it out of the site's data
  */
@@ -15,7 +16,8 @@ export async function createContainer(docker: Pick<Docker, 'create'>, want: Desi
   if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   const id = await docker.create(want.names.container, want.container);
-  await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
+  if (want.launches || await exists(want.names.pendingFile)) await remove(want.names.cidFile);
+  else await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
   return id;
 }
 

@@ -49,6 +49,8 @@ async function wordOf(domain: string, units: readonly UnitState[]): Promise<Moni
     image: true,
     container: 'unknown',
     frozen: false,
+    // What it is, root alone can read.
+    pending: await exists(names.pendingFile).catch(() => false) ? 'install it' : undefined,
   });
   return monitorWord(state);
 }

@@ -1,6 +1,6 @@
 import notify from 'systemd-notify';
 import { connectDocker } from '../effects/docker.ts';
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { exists, readIfThere, writeAtomic } from '../effects/files.ts';
 import { siteNames } from '../pure/names.ts';
 import { describeEnd } from './wake.ts';
 
@@ -15,8 +15,14 @@ const killed = 137;
  * @throws Error when the container may still run
  */
 export async function reportEnd(domain: string, answer: string | undefined): Promise<{ text: string; fault: boolean }> {
-  const { container, cgroup, oomFile } = siteNames(domain);
-  const end = await connectDocker().end(container);
+  const { container, cidFile, cgroup, oomFile } = siteNames(domain);
+  const docker = connectDocker();
+  if (!await exists(cidFile)) {
+    // Half installed, or with half of its data: nobody may ever visit it.
+    await docker.remove(container, domain);
+    return { text: 'its first start was not finished; the next visitor causes a new one', fault: false };
+  }
+  const end = await docker.end(container);
   if (end.running) throw new Error(`Docker answered ${answer ?? 'nothing'} to the stop`);
   // Docker hears of it beside the end itself, and often too late for its own record.
   // The slice's count stays from one container to the next.

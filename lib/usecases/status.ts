@@ -6,6 +6,7 @@ import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
 import { kinds } from '../pure/kinds.ts';
+import { describePending, parsePending } from '../pure/pending.ts';
 import type { SiteFile } from '../pure/schema.ts';
 import { hasAddress } from '../pure/site.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
@@ -111,8 +112,14 @@ async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<
     data: data || (!site.workload && root?.kind !== 'static'),
     image,
     container: container?.status,
+    pending: loaded.site.workload ? await pendingOf(names) : undefined,
     frozen: container?.running === true && units.get(names.service)?.activeState === 'inactive' && await isFrozen(names),
   };
+}
+
+async function pendingOf(names: SiteNames): Promise<string | undefined> {
+  const pending = parsePending(await readIfThere(names.pendingFile).catch(() => undefined));
+  return pending && describePending(pending);
 }
 
 function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitState>): SiteStatus {

@@ -11,6 +11,8 @@ import { paths, siteNames } from '../pure/names.ts';
 import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
+import { firstStart, needsFirstStart } from './first-start.ts';
+import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
 /** First descriptor that systemd hands over (sd_listen_fds(3)). */
@@ -37,7 +39,8 @@ export interface Phases {
 
 /**
  * Starts the container, whatever is missing for it: image, container, a Docker that is just
- * starting again. Tries until the deadline, except where trying again cannot help.
+ * starting again. Tries until the deadline, except where trying again cannot help. A first start
+ * takes as long as its own steps may, and is not tried again for the same visitor.
  * @throws SitegenError with the last reason
  */
 export async function startContainer(request: WakeRequest): Promise<Phases> {
@@ -50,9 +53,9 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
   for (let renewed = false; ;) {
     try {
       const began = Date.now();
-      const id = await createMissing(docker, request);
+      const { id, started } = await createMissing(docker, request);
       const created = Date.now();
-      await docker.start(id);
+      if (!started) await docker.start(id);
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
       if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
@@ -73,7 +76,7 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
  * Waits until the container is ready.
  * @throws SitegenError when the deadline passes, or as soon as the container has ended
  */
-export async function awaitReady(request: WakeRequest): Promise<void> {
+export async function awaitReady(request: Omit<WakeRequest, 'domain'>): Promise<void> {
   const docker = connectDocker();
   await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
   for (let nextLook = 0; ;) {
@@ -109,8 +112,10 @@ export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error
 /** What trying again within the same wake cannot mend. */
 class FinalError extends SitegenError {}
 
-/** Gives the id of the container, which is created when it is missing. */
-async function createMissing(docker: Docker, { domain, container }: WakeRequest): Promise<string> {
+/** Gives the id of the container, which is created when it is missing; started: a first start was due, and is done. */
+async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id: string; started: boolean }> {
+  const { domain, container } = request;
+  await settleSite(siteNames(domain)).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   const settings = await loadSettings([domain]);
   const [fault] = settings.faults;
   const [loaded] = settings.sites;
@@ -119,22 +124,37 @@ async function createMissing(docker: Docker, { domain, container }: WakeRequest)
   const clash = clashes.get(domain);
   if (clash !== undefined) throw new FinalError(`its settings cannot be used: ${clash}`);
   const want = desired(loaded.site, addressAt(offsets.get(domain) ?? 0, settings.ranges), loaded.image, await loadTemplates());
+  const report = (line: string) => { console.error(line); };
+  const { workload } = loaded.site;
+  const found = await docker.find(container, domain).catch((error: unknown) => {
+    throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
+  });
+  if (workload && await needsFirstStart(want.names, workload, found?.id)) {
+    await docker.ensureNetwork(networkOf(settings.ranges.containers));
+    await ensureImage({ docker, report }, loaded);
+    const ready = async () => {
+      const now = Date.now();
+      await awaitReady({ ...request, startedAt: now, deadline: now + request.deadline - request.startedAt });
+    };
+    await setStatus('making its first container ready');
+    const id = await firstStart(docker, { want, loaded, workload, ready, report }).catch((error: unknown) => {
+      throw new FinalError(`its first start failed: ${reasonOf(error)}`, { cause: error });
+    });
+    return { id, started: true };
+  }
   for (const directory of want.dataDirs) {
     // Never made here: an empty directory in place of lost data would look like a new site.
     await requireBelow(paths.stateDir, directory).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   }
   await docker.ensureNetwork(networkOf(settings.ranges.containers));
-  const present = await docker.find(container, domain).catch((error: unknown) => {
-    throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
-  });
-  if (present) {
-    await writeAtomic({ path: want.names.cidFile, content: `${present.id}\n` });
-    return present.id;
+  if (found) {
+    await writeAtomic({ path: want.names.cidFile, content: `${found.id}\n` });
+    return { id: found.id, started: false };
   }
-  await ensureImage({ docker, report: (line) => { console.error(line); } }, loaded);
+  await ensureImage({ docker, report }, loaded);
   const id = await createContainer(docker, want);
   console.error(`created the missing container ${container}`);
-  return id;
+  return { id, started: false };
 }
 
 async function setStatus(status: string): Promise<void> {
