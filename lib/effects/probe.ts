@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import http from 'node:http';
 import net from 'node:net';
 
@@ -37,6 +38,22 @@ function answers({ address, port, host }: Target, path: string, timeoutMs: numbe
       resolve((response.statusCode ?? 500) < 500);
     });
     request.once('timeout', () => request.destroy()).once('error', () => { resolve(false); });
+  });
+}
+
+/**
+ * Asks a program for a path in a network that only it can reach, such as a container without one:
+ * with curl, as Node cannot enter a namespace.
+ * @param pid a process in there
+ * @returns the status of its answer; undefined when there was none
+ */
+export function askInside(pid: number, { port, path, host }: { port: number; path: string; host: string }): Promise<number | undefined> {
+  const curl = ['curl', '--silent', '--noproxy', '*', '--max-time', '10', '--output', '/dev/null', '--write-out', '%{http_code}', '--header', `Host: ${host}`, `http://127.0.0.1:${port}${path}`];
+  return new Promise((resolve) => {
+    execFile('nsenter', [`--net=/proc/${pid}/ns/net`, ...curl], { timeout: 15_000 }, (_error, stdout) => {
+      const status = Number(stdout.trim());
+      resolve(status >= 100 ? status : undefined);
+    });
   });
 }
 

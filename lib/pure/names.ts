@@ -70,6 +70,7 @@ export interface SiteNames {
   /** What was encrypted for the last commit. */
   sealedFile: string;
   fenceUnit: string;
+  rehearseUnit: string;
   /** Fails while the backup is stale. */
   watchBackupUnit: string;
   dumpUnit: string;
@@ -168,6 +169,7 @@ export function siteNames(domain: string): SiteNames {
     epochFile: `${paths.backupDir}/${id}.epoch`,
     sealedFile: `${paths.backupDir}/${id}.sealed`,
     watchBackupUnit: `sitegen-watch@${id}.service`,
+    rehearseUnit: `sitegen-rehearse@${id}.service`,
     fenceUnit: `sitegen-fence@${id}.service`,
     dumpUnit: `sitegen-dump@${id}.service`,
     dumpTimer: `sitegen-dump@${id}.timer`,

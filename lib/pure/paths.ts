@@ -25,6 +25,8 @@ export const paths = {
   gitDir: '/var/lib/sitegen/git',
   /** What is known of each site's backups; the last look at its files. Both can be lost. */
   backupDir: '/var/lib/sitegen/backup',
+  /** Sites that are restored to see whether they come back; emptied again. */
+  rehearsalDir: '/var/lib/sitegen/rehearsal',
   /** This server's own key pair: opens the backup servers, and signs what is put there. */
   serverKey: '/etc/sitegen/keys/server',
   /** Host keys of the backup servers as ssh reads them: written from the settings each time. */

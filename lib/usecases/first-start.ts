@@ -5,7 +5,7 @@ import { extendTimeout } from '../effects/notify.ts';
 import { emptyDirectory, emptyMatching, hasOnlyDirectories } from '../effects/site-tree.ts';
 import type { Desired } from '../pure/desired.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
-import { formatPending, parsePending, type Pending } from '../pure/pending.ts';
+import { formatPending, parsePending, pendingOf, type Pending } from '../pure/pending.ts';
 import type { Hook, Workload } from '../pure/site.ts';
 import { createContainer } from './containers.ts';
 import { loadDatabase, runHook } from './dump.ts';
@@ -56,7 +56,6 @@ export interface FirstStart {
 export async function firstStart(docker: Docker, site: FirstStart): Promise<string> {
   const { want, workload, ready, report } = site;
   const { names } = want;
-  const { hooks, dump } = workload;
   void extendTimeout(keepAlive.forMs);
   const alive = setInterval(() => { void extendTimeout(keepAlive.forMs); }, keepAlive.everyMs);
   try {
@@ -69,19 +68,7 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
     const todo = pending && await cleanSlate(site, pending);
     const id = fresh ?? await createContainer(docker, want);
     await docker.start(id);
-    const run = async (what: string, hook: Hook | undefined, args: readonly string[] = []) => {
-      if (!hook) return;
-      report(`${names.domain}: ${what}`);
-      await runHook(docker, names, hook, args, report);
-    };
-    if (todo?.install) await run('installing it', hooks.install);
-    if (todo?.load) {
-      await run('preparing it for its dump', hooks.load);
-      const source = dump && `${names.metaDir}/dump/${dump.file}`;
-      if (dump && source !== undefined && await exists(source)) await loadDatabase(docker, names, dump, source, report);
-    }
-    if (todo?.renamedFrom !== undefined) await run(`telling it that it was ${todo.renamedFrom}`, hooks.rename, [todo.renamedFrom, names.domain]);
-    await run('launching it', hooks.launch);
+    await makeReady(docker, { names, workload, report }, todo ?? pendingOf({}));
     await ready();
     // In this order: were the first left behind, an old dump would be loaded over newer data one day.
     await remove(names.pendingFile);
@@ -93,6 +80,24 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
   } finally {
     clearInterval(alive);
   }
+}
+
+/** Has a running container do what is pending, and launch. @throws SitegenError with the program's last words */
+export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload' | 'report'> & { names: SiteNames }, todo: Pending): Promise<void> {
+  const { names, workload: { hooks, dump }, report } = site;
+  const run = async (what: string, hook: Hook | undefined, args: readonly string[] = []) => {
+    if (!hook) return;
+    report(`${names.domain}: ${what}`);
+    await runHook(docker, names, hook, args, report);
+  };
+  if (todo.install) await run('installing it', hooks.install);
+  if (todo.load) {
+    await run('preparing it for its dump', hooks.load);
+    const source = dump && `${names.metaDir}/dump/${dump.file}`;
+    if (dump && source !== undefined && await exists(source)) await loadDatabase(docker, names, dump, source, report);
+  }
+  if (todo.renamedFrom !== undefined) await run(`telling it that it was ${todo.renamedFrom}`, hooks.rename, [todo.renamedFrom, names.domain]);
+  await run('launching it', hooks.launch);
 }
 
 /**

@@ -141,6 +141,8 @@ test('all names of a domain', (t) => {
     fenceFile: '/var/lib/sitegen/backup/my-site.org.fence',
     epochFile: '/var/lib/sitegen/backup/my-site.org.epoch',
     sealedFile: '/var/lib/sitegen/backup/my-site.org.sealed',
+    watchBackupUnit: 'sitegen-watch@my-site.org.service',
+    rehearseUnit: 'sitegen-rehearse@my-site.org.service',
     fenceUnit: 'sitegen-fence@my-site.org.service',
     dumpLock: '/run/sitegen/sites/my-site.org.dump',
     pushLock: '/run/sitegen/sites/my-site.org.push',
