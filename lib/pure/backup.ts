@@ -12,6 +12,8 @@ export interface ServerState {
   error: string | null;
   /** Since when it is not up to date. */
   since?: string | undefined;
+  /** The last commit of ours that went to a branch of its own there, as `main` could not take it. */
+  aside?: string | undefined;
 }
 
 /** How a rehearsal of a restore from one server ended. */
