@@ -58,8 +58,9 @@ function wrongImports({ file, files }: Source): string[] {
     const other = layerOf(imported);
     if (other === -1) return [`${file} -> ${imported}: not in a layer`];
     if (other < own) return [`${file} -> ${imported}: upwards`];
-    // A folder of effects is one effect in several files.
-    if (layers[own] === 'lib/effects' && other === own && (path.dirname(file) === 'lib/effects' || path.dirname(file) !== path.dirname(imported))) return [`${file} -> ${imported}: effects never import each other`];
+    // A folder of effects is one effect in several files; a file beside it may have its name and be its front.
+    const folder = path.dirname(file) === 'lib/effects' ? file.replace(/\.ts$/, '') : path.dirname(file);
+    if (layers[own] === 'lib/effects' && other === own && folder !== path.dirname(imported)) return [`${file} -> ${imported}: effects never import each other`];
     return [];
   });
 }
@@ -132,6 +133,8 @@ test('a cycle, an upward import and effects among themselves are found', (t) => 
   t.deepEqual(cycleIn([source('a', 'b'), source('b', 'c', 'd'), source('c'), source('d', 'b')]), ['b', 'd', 'b']);
   t.is(wrongImports(source('lib/pure/a.ts', 'lib/effects/b.ts')).length, 1);
   t.is(wrongImports(source('lib/effects/a.ts', 'lib/effects/b.ts')).length, 1);
+  t.is(wrongImports(source('lib/effects/a.ts', 'lib/effects/b/c.ts', 'lib/effects/a/b.ts')).length, 1);
+  t.is(wrongImports(source('lib/effects/a/b.ts', 'lib/effects/a.ts', 'lib/effects/c/d.ts', 'lib/effects/a/c.ts')).length, 2);
   t.is(wrongImports(source('lib/usecases/a.ts', 'cmd/b.ts', 'scripts/c.ts')).length, 2);
   t.is(wrongImports(source('cmd/a.ts', 'lib/usecases/b.ts', 'lib/pure/c.ts', 'cmd/d.ts')).length, 0);
 });

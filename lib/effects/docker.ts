@@ -3,8 +3,10 @@ import { pipeline } from 'node:stream/promises';
 import Dockerode from 'dockerode';
 import tar from 'tar-stream';
 import type { ContainerSpec } from '../pure/desired.ts';
+import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
+import { exchange, exitCodeOf, kill, reasonFor, type Command, type Streams } from './docker/exec.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
 export interface ContainerState {
@@ -45,6 +47,13 @@ export interface Docker {
   /** Creates a container and gives its id. */
   create(name: string, spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
+  /**
+   * Runs a program in a running container, be it one that is not ours; any exit code is a result.
+   * When this throws, the program has been killed, with all that is still in its process group.
+   * @returns its exit code, and the last 4 kB that it wrote to standard error
+   * @throws also when the container ends meanwhile, and what the receivers throw
+   */
+  exec(container: string, command: Command, streams?: Streams): Promise<{ exitCode: number; stderrTail: string }>;
   /** Removes a container of ours, running or not; one that is missing counts as removed. */
   remove(name: string, domain: string): Promise<void>;
   hasImage(reference: string): Promise<boolean>;
@@ -67,7 +76,7 @@ export function connectDocker(): Docker {
     try {
       return await action();
     } catch (error) {
-      throw failure(what, error);
+      throw dockerError(what, error);
     }
   };
 
@@ -89,7 +98,7 @@ export function connectDocker(): Docker {
       };
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
-      throw failure(`look at container ${name}`, error);
+      throw dockerError(`look at container ${name}`, error);
     }
   };
 
@@ -119,6 +128,24 @@ export function connectDocker(): Docker {
         await api.getContainer(name).start();
       } catch (error) {
         if (statusOf(error) !== 304) throw error;
+      }
+    }),
+    exec: (container, command, streams = {}) => attempt(`run ${command.argv[0] ?? ''} in ${container}`, async () => {
+      const { stdin, signal } = streams;
+      const abort = signal && { abortSignal: signal };
+      const exec = await api.getContainer(container).exec({
+        Cmd: [...command.argv], Env: Object.entries(command.env ?? {}).map(([name, value]) => `${name}=${value}`), ...(command.user !== undefined && { User: command.user }),
+        AttachStdin: stdin !== undefined, AttachStdout: true, AttachStderr: true, ...abort,
+      }).catch((error: unknown) => { throw reasonFor(error, signal); });
+      try {
+        const stderrTail = await exchange(await exec.start({ hijack: true, stdin: stdin !== undefined, ...abort }), streams);
+        const exitCode = await exitCodeOf(exec);
+        const { State } = await api.getContainer(container).inspect();
+        if (exitCode === undefined || !State.Running) throw new SitegenError(`the container ${container} ended while ${command.argv[0] ?? ''} ran in it`, { hint: `look at: docker logs ${container}` });
+        return { exitCode, stderrTail };
+      } catch (error) {
+        await kill(exec);
+        throw reasonFor(error, signal);
       }
     }),
     async remove(name, domain) {
@@ -218,24 +245,4 @@ async function pack(files: readonly ContextFile[]): Promise<NodeJS.ReadableStrea
   };
   fill().catch((error: unknown) => archive.destroy(error as Error));
   return Promise.resolve(archive as unknown as NodeJS.ReadableStream);
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as { statusCode?: number } | undefined)?.statusCode;
-}
-
-function failure(what: string, error: unknown): SitegenError {
-  if (error instanceof SitegenError) return error;
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES') {
-    return new SitegenError(`cannot ${what}: Docker does not answer at ${paths.dockerSocket}`, {
-      hint: code === 'EACCES' ? 'run it as root' : 'look at: systemctl status docker', cause: error,
-    });
-  }
-  const { json, message } = error as { json?: { message?: string }; message?: string };
-  const text = (json?.message ?? message ?? String(error)).trim();
-  return new SitegenError(`Docker would not ${what}: ${text}`, {
-    cause: error,
-    hint: text.includes('no space left') ? 'make room: df -h; docker system df' : undefined,
-  });
 }

@@ -27,7 +27,8 @@ const dump = z.strictObject({
     shrink: z.string().regex(/^\d{1,2}%$/, 'is not a percentage below 100').describe('how much smaller than the last one it may be; 50% unless given'),
   }).partial().describe('what it must have to be accepted, besides exit code 0').optional(),
   timeout: span().describe('how long it may take; 10min unless given').optional(),
-}).refine((value) => (value.way === undefined) !== (value.command === undefined), 'needs either way or command');
+}).refine((value) => (value.way === undefined) !== (value.command === undefined), 'needs either way or command')
+  .refine((value) => value.way !== 'sqlite' || value.database?.startsWith('/') === true, 'needs the file of SQLite: write database: /path/in/the/container');
 
 const exclude = z.array(text().regex(/^[^/](.*[^/])?$/, 'is not a path below the data: without a slash at its beginning and end')
   .refine((value) => !value.split('/').includes('..'), 'must not contain ".."'));

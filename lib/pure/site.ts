@@ -1,4 +1,5 @@
 import { directoryOf } from './config.ts';
+import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
@@ -20,6 +21,9 @@ export interface Site {
   workload: Workload | undefined;
   /** An upstream's unix socket, which the site's address is spliced to. */
   unixUpstream: string | undefined;
+  /** Paths below the data that backups leave out; `*` stands for a part of a name. */
+  exclude: readonly string[];
+  backedUp: boolean;
 }
 
 /** True when systemd holds an address for the site. */
@@ -37,7 +41,20 @@ export interface Workload {
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
+  /** How its database gets into backups; undefined when it has none. */
+  dump: Dump | undefined;
+  hooks: Hooks;
 }
+
+/** Programs run in the container at turns of the site's life; schema-backup.ts says when each is. */
+export type Hooks = Readonly<Record<(typeof hookNames)[number], Hook | undefined>>;
+
+export interface Hook {
+  argv: readonly string[];
+  timeoutMs: number;
+}
+
+export const hookNames = ['install', 'load', 'launch', 'rename'] as const;
 
 /** An image by reference, or an app whose image is built on this machine. */
 export type ImageSource = { reference: string } | { app: string; build: NonNullable<AppFile['build']> };
@@ -61,6 +78,8 @@ export const builtIn = {
   limits: { memoryMax: '512M', tasksMax: '512' },
   readyTimeout: '60s',
   stopTimeout: '10s',
+  dumpTimeout: '10min',
+  hookTimeout: '10min',
 } as const;
 
 /** The machine's address ranges. */
@@ -90,6 +109,8 @@ export function resolve(file: SiteFile, app: { name: string; file: AppFile } | u
     entry: resolveEntry(file, defaults, workload?.ready.timeoutMs ?? 0),
     workload,
     unixUpstream,
+    exclude: [...new Set([...app?.file.exclude ?? [], ...file.exclude ?? []])],
+    backedUp: file.backup ?? true,
   };
 }
 
@@ -102,15 +123,24 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   const preset = app?.file;
   const ready = { ...preset?.ready, ...file.ready };
   const path = file.ready?.tcp === true ? undefined : ready.path;
+  const dump = file.dump ?? preset?.dump;
   return {
     image: imageOf(file, app),
     port: file.port ?? preset?.port ?? 80,
-    env: { ...preset?.env, ...file.env },
+    env: { ...preset?.env, ...file.env, ...file.secrets },
     mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
+    dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
+    hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
   };
+}
+
+function toHooks(hooks: NonNullable<SiteFile['hooks']>): Hooks {
+  const timeoutMs = toMs(hooks.timeout ?? builtIn.hookTimeout);
+  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], timeoutMs }] as const);
+  return Object.fromEntries(resolved) as Record<(typeof hookNames)[number], Hook | undefined>;
 }
 
 function imageOf(file: SiteFile, app: { name: string; file: AppFile } | undefined): ImageSource {
