@@ -57,7 +57,7 @@ export const addCommand: CommandModule<object, Options> = {
       passthrough: options.passthrough,
       redirect: options.redirect,
     };
-    const { add, planAdd, readRequest } = await import('../lib/usecases/add.ts');
+    const { add, backupWarning, planAdd, readRequest } = await import('../lib/usecases/add.ts');
     await readRequest(request);
     if (options['dry-run']) {
       printPlan(await withMachine((deps) => planAdd(deps, request)));
@@ -73,6 +73,8 @@ export const addCommand: CommandModule<object, Options> = {
     const { names, address, hasSocket, container } = plan.want;
     if (container) print(`${names.domain} is asleep at ${address.site}:80; the first visit wakes it`);
     else print(`${names.domain} is served by the router`);
+    const warning = backupWarning(plan.loaded, plan.change.defaults);
+    if (warning !== undefined) report(`warning: ${warning}`);
     report(`try it here:  curl --insecure --resolve ${names.domain}:443:127.0.0.1 https://${names.domain}/`);
     report(`look at it:   ${hasSocket ? `systemctl status ${names.id === names.domain ? `site-${names.domain}` : names.service}` : `sitegen status ${names.domain}`}`);
   },

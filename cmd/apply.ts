@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { selectDomains } from '../lib/usecases/domains.ts';
+import { noSuchSite, selectDomains } from '../lib/usecases/domains.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
 import { print, printFaults, printJson, report } from './output.ts';
 
@@ -7,9 +7,17 @@ interface Options {
   domains?: string[] | undefined;
   json?: boolean | undefined;
   'dry-run'?: boolean | undefined;
+  instance?: string | undefined;
 }
 
 const which = async (named: readonly string[] | undefined) => (named && named.length > 0 ? selectDomains(named, false) : undefined);
+
+async function ofInstance(id: string): Promise<string[]> {
+  const { siteOfId } = await import('../lib/usecases/read-sites.ts');
+  const file = await siteOfId(id);
+  if (!file) throw noSuchSite(id);
+  return [file.domain];
+}
 
 /** `sitegen apply`: makes the machine equal to the settings. */
 export const applyCommand: CommandModule<object, Options> = {
@@ -17,9 +25,11 @@ export const applyCommand: CommandModule<object, Options> = {
   describe: 'make units, containers and network equal to the settings',
   builder: (yargs) => yargs
     .positional('domains', { type: 'string', array: true, describe: 'names of sites; all when none is given' })
-    .option('dry-run', { type: 'boolean', describe: 'the same as sitegen diff' }),
-  async handler({ domains: named, 'dry-run': dryRun }) {
-    const domains = await which(named);
+    .option('dry-run', { type: 'boolean', describe: 'the same as sitegen diff' })
+    // What a unit names its site by.
+    .option('instance', { type: 'string', hidden: true }),
+  async handler({ domains: named, 'dry-run': dryRun, instance }) {
+    const domains = instance === undefined ? await which(named) : await ofInstance(instance);
     if (dryRun) {
       await showDiff(domains, false);
       return;

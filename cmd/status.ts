@@ -49,12 +49,13 @@ export const statusCommand: CommandModule<object, Options> = {
 
 function table(sites: readonly SiteStatus[]): void {
   const { dim } = colors();
-  printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', ''], sites.map((site) => [
+  printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', 'BACKUP', ''], sites.map((site) => [
     site.domain,
     paint(site.state),
     site.kind ?? '-',
     site.address ?? '-',
     site.memory.current === null ? '-' : `${formatBytes(site.memory.current)}/${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`,
+    site.backup.state === 'well' || site.backup.state === 'off' ? site.backup.state : 'not backed up',
     dim((site.reason ?? '').split('\n', 1)[0] ?? ''),
   ]));
 }
@@ -71,6 +72,7 @@ function details(site: SiteStatus, gap: boolean): void {
   if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → container ${site.containerAddress}`}`);
   if (site.containerAddress !== null || site.container.id !== null) line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
   if (site.image !== null) line('image', site.image);
+  if (site.backup.state !== 'off') line('backup', site.backup.reason ?? 'on all servers');
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
   if (site.address !== null) for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
 }

@@ -72,6 +72,8 @@ echo "awake: woken by $cause; create $create_ms ms, start $start_ms ms, ready $(
 # being started.
 (
   systemd-notify --ready
+  # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
+  [[ -z ${SITEGEN_DUMP:-} || ! -e /usr/lib/sitegen/dump.mjs ]] || systemctl start --no-block "$SITEGEN_DUMP.timer"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
 

@@ -57,7 +57,7 @@ const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_
 const marginMs = 30_000;
 
 /** Time for a commit of the site's files while it stops; most take a second. */
-const commitMs = 10 * 60_000;
+const commitMs = 5 * 60_000;
 
 /**
  * What a site should be on this machine; the one function behind apply, diff and the wake's repairs.

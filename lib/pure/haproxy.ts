@@ -63,6 +63,7 @@ export function routerConfig(template: string, logFormat: string, settings: Defa
     pages: host.pages,
     nameservers: host.nameservers.map((address, index) => ({ index: String(index), address: bracketed(address) })),
     ipv6: host.ipv6 ? [{}] : [],
+    proxies: (settings?.proxies ?? []).map((range) => ({ range })),
     visitors: settings?.maxConnections ?? builtInRouter.maxConnections,
     ...descriptors,
     maxconn: 2 * (settings?.maxConnections ?? builtInRouter.maxConnections),

@@ -209,6 +209,7 @@ export const routerFields = z.strictObject({
     logins: z.int().min(1).describe('wrong passwords and POSTs to wp-login.php or xmlrpc.php of one address in a minute; 20 unless given'),
   }).partial().describe('limits of one address: an IPv4 address, or an IPv6 network of 64 bits'),
   maxBody: bytes().describe('see maxBody of a site'),
+  proxies: z.array(sourceRange()).describe('servers whose connections to port 443 begin with the visitor\'s address, in PROXY protocol: former servers of sites that moved here'),
   log: z.enum(['full', 'anonymous', 'off'], 'is not full, anonymous or off').describe('access log in the journal; anonymous cuts addresses to their network'),
   probes: z.array(text().regex(/^\/[!-~]{1,499}$/, 'is not a path: write for example /.env')).describe('paths that only bots ask for: answered with 404, no site is woken'),
   statePath: text().refine(absolute, 'is not a path: write for example /state').describe('path at which each site\'s state is told without waking it; /.well-known/sitegen/state unless given'),

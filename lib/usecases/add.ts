@@ -70,6 +70,7 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   if (await exists(names.settingsFile)) {
     throw new SitegenError(`${domain}: the site exists already`, { hint: `see: sitegen status ${domain}; its settings: ${names.settingsFile}` });
   }
+  requireServers(loaded, defaults);
   const owner = await ownerOf([domain, ...aliases, ...loaded.site.redirects], domain);
   if (owner) throw new SitegenError(`${owner.domain} belongs to the site ${owner.owner}`, { hint: `take it out of aliases in ${siteNames(owner.owner).settingsFile}` });
   if (!await mayWrite(paths.sitesDir)) throw new SitegenError(`cannot write ${paths.sitesDir}: permission denied`, { hint: 'run it as root' });
@@ -95,6 +96,25 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
       domains: new Set([domain]),
     },
   };
+}
+
+/**
+ * Refuses a site that would not be backed up, where the machine's settings want that.
+ * @throws SitegenError that says what is missing
+ */
+export function requireServers({ site }: Pick<LoadedSite, 'site'>, { backup }: DefaultsFile): void {
+  const count = backup?.servers?.length ?? 0;
+  if (backup?.require !== true || !site.backedUp || count >= 2) return;
+  throw new SitegenError(`${site.domain}: it would not be backed up: ${count === 0 ? 'no backup servers are' : 'only one backup server is'} set, and backup.require wants two`, {
+    hint: `set two in backup.servers of ${paths.defaultsFile}`,
+  });
+}
+
+/** What to tell whoever adds a site that is not backed up to two servers; undefined when it is. */
+export function backupWarning({ site }: Pick<LoadedSite, 'site'>, { backup }: DefaultsFile): string | undefined {
+  const count = backup?.servers?.length ?? 0;
+  if (!site.backedUp || count >= 2) return undefined;
+  return `${site.domain}: not backed up: ${count === 0 ? 'there are no backup servers' : 'there is only one backup server'}; set two in backup.servers of ${paths.defaultsFile}`;
 }
 
 /**

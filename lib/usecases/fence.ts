@@ -1,6 +1,5 @@
 import { readIfThere, readMany, remove, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
-import { connectSystemd } from '../effects/systemd.ts';
 import { parseEpoch, type Epoch } from '../pure/backup.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import type { SiteFile } from '../pure/schema.ts';
@@ -27,6 +26,8 @@ export async function fence(names: SiteNames, by: Epoch, commit: string, now = n
     await writeAtomic({ path: names.fenceFile, content: `${JSON.stringify(record, undefined, 2)}\n`, mode: 0o600 });
     console.error(`<4>${names.domain}: ${by.server} has taken the site over (epoch ${by.epoch}); visitors are forwarded to ${by.address}`);
   }
+  // Only here: all who read settings read this file.
+  const { connectSystemd } = await import('../effects/systemd.ts');
   const systemd = await connectSystemd();
   try {
     await systemd.enqueue(names.fenceUnit);

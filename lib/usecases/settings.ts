@@ -8,6 +8,7 @@ import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.t
 import type { Templates } from '../pure/desired.ts';
 import { namesSaid } from '../pure/entry.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { fencedSettings } from './fence.ts';
 import { noSuchSite, settingsFiles } from './domains.ts';
 import { readableSites } from './read-sites.ts';
 import { paths, siteNames } from '../pure/names.ts';
@@ -79,7 +80,7 @@ export async function loadSettings(domains?: readonly string[]): Promise<Setting
 
 /** Resolves the settings in `text`, as if they were in `file`. */
 export async function loadSite(text: string, file: string, defaults: DefaultsFile, apps = new Map<string, Promise<App>>()): Promise<LoadedSite> {
-  const parsed = parseSite(text, file);
+  const parsed = fencedSettings(parseSite(text, file));
   const name = appOf(parsed, defaults);
   let app: App | undefined;
   if (name !== undefined) {

@@ -1,6 +1,7 @@
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, readIfThere } from '../effects/files.ts';
 import type { Systemd, UnitState } from '../effects/systemd.ts';
+import { backupWord, type BackupWord } from '../pure/backup.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
@@ -10,6 +11,7 @@ import { describePending, parsePending } from '../pure/pending.ts';
 import type { SiteFile } from '../pure/schema.ts';
 import { hasAddress } from '../pure/site.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
+import { readState } from './backup-state.ts';
 import { loadSettings, takenOffsets, type LoadedSite } from './settings.ts';
 
 /** One site as `status --json` shows it. */
@@ -31,6 +33,8 @@ export interface SiteStatus {
   /** When the service last changed between asleep and awake; ISO 8601. */
   since: string | null;
   reason: string | null;
+  /** Whether it is backed up, and why not. */
+  backup: { state: BackupWord['word']; reason: string | null };
 }
 
 /**
@@ -51,6 +55,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     return asked;
   };
 
+  const servers = (settings.defaults.backup?.servers ?? []).map(({ url }) => url);
   const result: SiteStatus[] = [];
   for (const loaded of settings.sites) {
     const names = siteNames(loaded.site.domain);
@@ -60,7 +65,9 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     facts.settingsFault = clashes.get(names.domain);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
     const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
+    const backup = backupWord(await readState(names), servers, loaded.site.backedUp);
     result.push({
+      backup: { state: backup.word, reason: backup.reason ?? null },
       domain: names.domain,
       state,
       kind: kindOf(loaded.file),
@@ -126,6 +133,7 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
   const names = siteNames(domain);
   return {
     domain,
+    backup: { state: 'off', reason: null },
     state: 'broken',
     kind: null,
     address: null,

@@ -1,0 +1,30 @@
+#!/bin/bash
+# ExecStop= of a site's service, before the drain and after it: dumps and commits what visitors
+# left, while the container still runs. The first time the site is reachable, so that nobody waits
+# for the dump; the second time, while connections are held, only if somebody came meanwhile.
+# A failure keeps nobody: nothing is deleted, the dump's alarm goes out, and the watch tries again.
+set -u
+[[ -e /usr/lib/sitegen/dump.mjs ]] || exit 0 # TEMPORARY
+[[ -n ${MAINPID:-} ]] || exit 0
+read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
+mark=/run/sitegen/sites/$SITEGEN_DUMP.traffic
+
+# Bytes that came to the container; nothing that a dump does inside of it.
+traffic() {
+  local pid
+  read -r pid < <(cat "$SITEGEN_CGROUP"/docker-*.scope/cgroup.procs 2>/dev/null) &&
+    grep -v ' lo:' "/proc/$pid/net/dev" 2>/dev/null | awk 'NR > 2 { sum += $2 } END { print sum }'
+}
+
+if [[ ${1:-} == again ]]; then
+  before=
+  read -r before 2>/dev/null <"$mark"
+  rm -f "$mark"
+  [[ -z $before || $before != "$(traffic)" ]] || exit 0
+else
+  traffic >"$mark"
+  # A dump that has begun has not seen the last requests.
+  [[ $(systemctl is-active "$SITEGEN_DUMP.service") != activating ]] || systemctl start "$SITEGEN_DUMP.service"
+fi
+systemctl start "$SITEGEN_DUMP.service" || echo 'the dump before the stop failed; the site stops all the same, and the dump is tried again later'
+exit 0
