@@ -91,6 +91,38 @@ export async function emptyMatching(root: string, patterns: readonly string[]): 
   }
 }
 
+/**
+ * Puts a file or a tree into a tree that a container may be changing meanwhile, in the place of what
+ * has its name. Directories are opened one by one and never by a path that could lead elsewhere by now.
+ * @param below where to, below the root
+ * @param aside where what has the name goes, on the same file system; nothing is there yet
+ * @throws SitegenError when a link, or a file, stands where a directory is needed
+ */
+export async function putInto(root: string, below: string, source: string, aside: string): Promise<void> {
+  const parts = below.split('/');
+  const name = parts.pop() ?? '';
+  const flags = fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW;
+  let at = await fs.open(root, flags);
+  try {
+    for (const part of parts) {
+      const next = `/proc/self/fd/${at.fd}/${part}`;
+      await fs.mkdir(next).catch(() => undefined);
+      const inner = await fs.open(next, flags).catch((error: unknown) => {
+        throw new SitegenError(`${root}/${below} cannot be put back: ${part} is no directory there`, { hint: 'move it away, or restore the directory instead', cause: error });
+      });
+      await at.close();
+      at = inner;
+    }
+    const target = `/proc/self/fd/${at.fd}/${name}`;
+    await fs.rename(target, aside).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    });
+    await fs.rename(source, target);
+  } finally {
+    await at.close();
+  }
+}
+
 /** Moves a tree to a place that nothing has yet, on the same file system. */
 export async function moveTree(from: string, to: string): Promise<void> {
   await fs.mkdir(path.dirname(to), { recursive: true });

@@ -62,6 +62,8 @@ export interface SiteNames {
   pendingFile: string;
   /** What is made ready to become `siteDir`, and what has been it; no domain begins with "_". */
   nextDir: string;
+  /** flock(2): held while that is being done. */
+  restoreLock: string;
   formerDir: string;
   /** There while another server has the site; says which. */
   fenceFile: string;
@@ -164,6 +166,7 @@ export function siteNames(domain: string): SiteNames {
     pushLock: `${paths.runDir}/sites/${id}.push`,
     pendingFile: `${siteDir}/meta/pending`,
     nextDir: `${paths.stateDir}/sites/_next_${id}`,
+    restoreLock: `${paths.runDir}/sites/${id}.restore`,
     formerDir: `${paths.stateDir}/sites/_former_${id}`,
     fenceFile: `${paths.backupDir}/${id}.fence`,
     epochFile: `${paths.backupDir}/${id}.epoch`,

@@ -137,6 +137,7 @@ test('all names of a domain', (t) => {
     backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
     pendingFile: '/var/lib/sitegen/sites/my-site.org/meta/pending',
     nextDir: '/var/lib/sitegen/sites/_next_my-site.org',
+    restoreLock: '/run/sitegen/sites/my-site.org.restore',
     formerDir: '/var/lib/sitegen/sites/_former_my-site.org',
     fenceFile: '/var/lib/sitegen/backup/my-site.org.fence',
     epochFile: '/var/lib/sitegen/backup/my-site.org.epoch',
