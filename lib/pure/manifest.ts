@@ -89,7 +89,7 @@ const rightsPattern = '([0-7]{4}) (\\d{1,10}) (\\d{1,10})';
 const patterns = {
   f: new RegExp(`^${rightsPattern} (-?\\d{1,20}) (\\d{1,16}) ([0-9a-f]{40}) ([^ ]+)$`),
   d: new RegExp(`^${rightsPattern} ([^ ]+)$`),
-  l: new RegExp(`^${rightsPattern} (\\S+) ([^ ]+)$`),
+  l: new RegExp(`^${rightsPattern} ([^ ]+) ([^ ]+)$`),
 };
 
 function parseLine(line: string, refuse: (why: string) => SitegenError): Item {
