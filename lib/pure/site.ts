@@ -109,9 +109,19 @@ export function resolve(file: SiteFile, app: { name: string; file: AppFile } | u
     entry: resolveEntry(file, defaults, workload?.ready.timeoutMs ?? 0),
     workload,
     unixUpstream,
-    exclude: [...new Set([...app?.file.exclude ?? [], ...file.exclude ?? []])],
+    exclude: [...new Set([...app?.file.exclude ?? [], ...file.exclude ?? [], ...databaseDirs(workload, (file.dump ?? app?.file.dump)?.way)])],
     backedUp: file.backup ?? true,
   };
+}
+
+/** Where servers keep their databases in a container. */
+const databaseHomes: Readonly<Record<string, string>> = { mariadb: '/var/lib/mysql', mysql: '/var/lib/mysql', postgresql: '/var/lib/postgresql' };
+
+/** What the dump has in it is not backed up once more, as files that change while they are read. */
+function databaseDirs(workload: Workload | undefined, way: string | undefined): string[] {
+  const home = databaseHomes[way ?? ''];
+  const isHome = (target: string) => home !== undefined && (target === home || target.startsWith(`${home}/`));
+  return (workload?.mounts ?? []).filter(({ directory, target }) => directory !== '.' && isHome(target.replace(/\/+$/, ''))).map(({ directory }) => directory);
 }
 
 /** A site that names no kind at all has the default app. */
