@@ -42,7 +42,11 @@ const common = `
 
 /** Never an argument: everybody in the container can read those. */
 const password = (name: string, from: string | undefined) => (from === undefined ? '' : `
-  ${name}=\${${from}?is not set in the container}
+  if [ -z "\${${from}+set}" ]; then
+    echo 'error: the container has no variable ${from}' >&2
+    exit 127
+  fi
+  ${name}=$${from}
   export ${name}`);
 
 /** The flags of both dumps of one state being byte-identical; `--quick`, so that no table is held in memory. */

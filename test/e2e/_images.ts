@@ -24,16 +24,26 @@ export async function buildImage(guest: Guest, reference: string, files: Readonl
 
 /** Debian's WordPress with MariaDB and Apache. Gives the image's name. */
 export async function ensureWordpress(guest: Guest): Promise<string> {
-  const { stdout: tar } = await execa(path.join(here, '_wordpress.sh'), { stderr: 'inherit' });
-  const base = `test/wordpress-base:${path.basename(tar, '.tar.zst')}`;
+  return ensureDebian(guest, 'wordpress');
+}
+
+/** Debian's MariaDB, PostgreSQL and SQLite in one container. Gives the image's name. */
+export async function ensureDatabases(guest: Guest): Promise<string> {
+  return ensureDebian(guest, 'databases');
+}
+
+/** An image of Debian's packages, made by `_NAME.sh` on this machine, with the files of `fixtures/NAME`. */
+async function ensureDebian(guest: Guest, name: string): Promise<string> {
+  const { stdout: tar } = await execa(path.join(here, `_${name}.sh`), { stderr: 'inherit' });
+  const base = `test/${name}-base:${path.basename(tar, '.tar.zst')}`;
   if ((await guest.run(['docker', 'image', 'inspect', base])).code !== 0) {
     const unpacked = execa('zstd', ['-dcq'], { input: createReadStream(tar), stdout: 'pipe', buffer: false });
     await unpacked.pipe(lab, ['exec', guest.name, '--', 'docker', 'import', '-', base]);
   }
-  const folder = path.join(here, 'fixtures/wordpress');
+  const folder = path.join(here, 'fixtures', name);
   const names = await readdir(folder);
-  const files = await Promise.all(names.map(async (name) => [name, await readFile(path.join(folder, name), 'utf8')] as const));
-  const reference = 'test/wordpress:1';
+  const files = await Promise.all(names.map(async (file) => [file, await readFile(path.join(folder, file), 'utf8')] as const));
+  const reference = `test/${name}:1`;
   await buildImage(guest, reference, Object.fromEntries(files), base);
   return reference;
 }
