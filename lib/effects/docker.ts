@@ -22,6 +22,8 @@ export interface ContainerState {
 /** How a container ended. */
 export interface ContainerEnd {
   running: boolean;
+  /** Of its first process, on the host; 0 when it does not run. */
+  pid: number;
   exitCode: number;
   outOfMemory: boolean;
   error: string;
@@ -117,7 +119,7 @@ export function connectDocker(): Docker {
     }),
     end: (name) => attempt(`look at container ${name}`, async () => {
       const { State } = await api.getContainer(name).inspect();
-      return { running: State.Running, exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
+      return { running: State.Running, pid: State.Pid, exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
     }),
     create: (name, spec) => attempt(`create container ${name}`, async () => {
       const created = await api.createContainer({ ...(spec as unknown as Dockerode.ContainerCreateOptions), name });

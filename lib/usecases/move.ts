@@ -1,0 +1,82 @@
+import { runOver } from '../effects/ssh.ts';
+import { withLock } from '../effects/lock.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { siteNames } from '../pure/names.ts';
+import { shortCommit } from '../pure/static.ts';
+import { readState } from './backup-state.ts';
+import { epochOf, localEpoch } from './epoch.ts';
+import { fence, readFence } from './fence.ts';
+import type { Deps } from './machine.ts';
+import { siteFile } from './read-sites.ts';
+import { openServers } from './servers.ts';
+import { loadDefaults } from './settings.ts';
+
+/** Where a site is to go. */
+export interface Target {
+  /** As ssh takes it: `root@new.example.net`; sitegen runs there. */
+  host: string;
+  /** This server's address as the other one sees it: visitors' own addresses are then told to it. */
+  proxyFrom: string | undefined;
+}
+
+const patienceMs = 60_000;
+
+/**
+ * Moves a site to another server: its backup is brought up to date while it runs, and once more
+ * while it is stopped, so that nothing written is missing; the other server adopts it; this one
+ * forwards its visitors there until DNS has changed. When the other server does not take it, the
+ * site goes on here as before.
+ * @throws SitegenError that says how far it came
+ */
+export async function moveSite({ systemd, report }: Deps, domain: string, { host, proxyFrom }: Target): Promise<void> {
+  const names = siteNames(domain);
+  await siteFile(domain);
+  const fenced = await readFence(names);
+  if (fenced) throw new SitegenError(`${domain}: ${fenced.server} has the site already`, { hint: `visitors are forwarded to ${fenced.address}` });
+  const servers = await openServers(await loadDefaults());
+  if (servers.length === 0) throw new SitegenError(`${domain}: there are no backup servers to move it over`, { hint: 'set backup.servers in sitegen.yaml, here and there' });
+  report(`${domain}: asking ${host} whether it is ready`);
+  await runOver(host, ['sitegen', 'adopt', '--check', domain], 30_000);
+
+  report(`${domain}: backing it up while it runs`);
+  await systemd.start(names.dumpUnit);
+  await systemd.start(names.pushUnit);
+  // Whoever comes from here on is held, and a wake waits for the lock.
+  await withLock(names.lockFile, { mark: 'sitegen move\n' }, async () => {
+    const since = performance.now();
+    report(`${domain}: stopping it; visitors wait`);
+    await systemd.stop(names.service);
+    const { commit, error } = await readState(names);
+    if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
+    await systemd.start(names.pushUnit);
+    report(`${domain}: ${host} takes it over, with commit ${shortCommit(commit ?? '')}`);
+    await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000);
+    await untilTaken();
+    report(`${domain}: forwarded to ${(await readFence(names))?.address ?? host} after ${((performance.now() - since) / 1000).toFixed(1)} s; now change its DNS`);
+  });
+
+  /** The other server's claim is in its first commit, which the backup servers have as soon as it is pushed. */
+  async function untilTaken(): Promise<void> {
+    const own = await localEpoch(names);
+    let last = '';
+    for (const end = Date.now() + patienceMs; Date.now() < end;) {
+      for (const store of servers) {
+        try {
+          const commit = await store.fetch(names.repository, names.id);
+          const epoch = await epochOf(names.repository, commit);
+          if (epoch && epoch.epoch > (own?.epoch ?? 1)) {
+            await fence(names, epoch, commit);
+            await systemd.start(names.fenceUnit);
+            return;
+          }
+        } catch (error) {
+          last = reasonOf(error);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    throw new SitegenError(`${domain}: ${host} has adopted it, but no backup server has its claim yet${last === '' ? '' : `: ${last}`}`, {
+      hint: `it is looked for every hour; or: systemctl start ${names.pushUnit}`,
+    });
+  }
+}
