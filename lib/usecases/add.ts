@@ -1,3 +1,4 @@
+import { hasOnlyDirectories } from '../effects/site-tree.ts';
 import { exists, linkInto, makeBelow, mayWrite, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
@@ -6,11 +7,13 @@ import { desired, type Desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { wildcardListeners } from '../effects/network.ts';
 import { parseAlias, parseDomain, paths, siteNames, unitPatterns } from '../pure/names.ts';
+import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
 import { createContainer, ensureImage, removeContainer } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
+import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
@@ -32,6 +35,10 @@ export interface AddRequest {
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
+  /** Settings as they are to be written, instead of all of the above but the domain. */
+  text?: string | undefined;
+  /** What its first container has to do; installs it unless given, where the app can and there is no data. */
+  pending?: Pending | undefined;
 }
 
 /** What add made, or would make. */
@@ -52,9 +59,9 @@ export async function readRequest(request: AddRequest): Promise<{ loaded: Loaded
   const domain = parseDomain(request.domain);
   const aliases = request.aliases?.map((alias) => parseAlias(alias));
   if (aliases?.includes(domain)) throw usageError(`${domain} cannot be its own alias`);
-  const { memoryMax, ...given } = request;
+  const { memoryMax, text, pending: _, ...given } = request;
   const limits = memoryMax === undefined ? undefined : { memoryMax };
-  const settings = settingsText({ ...given, domain, aliases, limits });
+  const settings = text ?? settingsText({ ...given, domain, aliases, limits });
   const defaults = await loadDefaults();
   return { loaded: await loadSite(settings, siteNames(domain).settingsFile, defaults), settings, defaults };
 }
@@ -142,6 +149,8 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
       async () => { if (!hadData) await remove(names.siteDir); },
     );
+    const pending = request.pending ?? await toInstall();
+    if (pending) await act(() => writePending(names, pending), () => remove(names.pendingFile));
     const { static: files } = loaded.file;
     if (files?.git !== undefined) await act(() => pullSite(names.domain, files, deps.report), () => removeCheckout(names.domain));
     if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
@@ -159,6 +168,11 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
     throw error;
   }
   return plan;
+
+  async function toInstall(): Promise<Pending | undefined> {
+    const install = loaded.site.workload?.hooks.install !== undefined && await hasOnlyDirectories(names.dataDir);
+    return install ? pendingOf({ install }) : undefined;
+  }
 
   async function addUnits(): Promise<void> {
     await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });

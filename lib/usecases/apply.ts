@@ -1,16 +1,19 @@
-import { linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
+import { pendingOf } from '../pure/pending.ts';
 import { rangesOf } from '../pure/site.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { planApply, type Plan } from './plan.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
+import { settleSite } from './swap.ts';
 import { loadDefaults, type Fault } from './settings.ts';
 
 /** What apply did, and what it could not do. */
@@ -101,7 +104,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
   const { systemd, docker } = deps;
   switch (step.do) {
     case 'make directory': {
-      await makeBelow(paths.stateDir, step.path);
+      await makeDirectory(plan, step.path);
       break;
     }
     case 'stop': {
@@ -147,6 +150,16 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
   }
+}
+
+/** A site without any data is installed, but for one that has a backup, whose data was lost. */
+async function makeDirectory({ domain, loaded }: Plan, directory: string): Promise<void> {
+  const names = siteNames(domain);
+  // An empty one in its place would look as if the exchange had been finished.
+  await settleSite(names);
+  const install = directory === names.dataDir && !await exists(directory) && loaded?.site.workload?.hooks.install !== undefined && !await exists(names.repository);
+  await makeBelow(paths.stateDir, directory);
+  if (install) await writePending(names, pendingOf({ install }));
 }
 
 /** Static sites that have a repository which was not pulled yet. */
