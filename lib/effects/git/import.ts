@@ -93,18 +93,43 @@ async function writeIfOther(file: string, content: string): Promise<void> {
   await fs.rename(temporary, file);
 }
 
-/** Locks and half-written files: the caller's lock says that no git is at work on them. */
+/**
+ * Removes what killed runs of git have left. Locks on what only the holder of the caller's lock
+ * changes go at once; of the rest, which a push or a fetch may be at work on, what no process has open.
+ */
 async function removeLeftovers(repository: string): Promise<void> {
-  const stale = /^(tmp_|\.tmp-|fast_import_crash_|incoming-)|\.(lock|new)$|^gc\.pid$/;
-  const clean = async (directory: string, deep: boolean): Promise<void> => {
-    for (const entry of await fs.readdir(directory, { withFileTypes: true }).catch(() => [])) {
-      const at = `${directory}/${entry.name}`;
-      if (stale.test(entry.name)) await fs.rm(at, { recursive: true, force: true });
-      else if (deep && entry.isDirectory()) await clean(at, deep);
+  const root = await fs.realpath(repository);
+  const ours = /^(HEAD|config|packed-refs|shallow)\.lock$|^(config|attributes)\.new$|^fast_import_crash_|^refs\/(heads|sitegen)\/.*\.lock$/;
+  const others = /(^|\/)(tmp_|\.tmp-|incoming-)[^/]*$|\.lock$|^gc\.pid$/;
+  const found: string[] = [];
+  const search = async (below: string): Promise<void> => {
+    for (const entry of await fs.readdir(`${root}/${below}`, { withFileTypes: true }).catch(() => [])) {
+      const name = below + entry.name;
+      if (ours.test(name)) await fs.rm(`${root}/${name}`, { recursive: true, force: true });
+      else if (others.test(name)) found.push(`${root}/${name}`);
+      else if (entry.isDirectory()) await search(`${name}/`);
     }
   };
-  await clean(repository, false);
-  for (const name of ['refs', 'objects', 'logs']) await clean(`${repository}/${name}`, true);
+  await search('');
+  if (found.length === 0) return;
+  const open = await openFiles(await fs.readdir('/proc').catch(() => []));
+  for (const file of found) {
+    const status = await fs.lstat(file).catch(() => undefined);
+    // A file that was just closed is about to get its name.
+    const settled = status !== undefined && Date.now() - status.mtimeMs > leftoverMs;
+    if (settled && ![...open].some((name) => name === file || name.startsWith(`${file}/`))) await fs.rm(file, { recursive: true, force: true });
+  }
+}
+
+const leftoverMs = 60_000;
+
+/** Names of all files that some processes have open. */
+async function openFiles(pids: readonly string[]): Promise<Set<string>> {
+  const names = new Set<string>();
+  for (const pid of pids.filter((name) => /^\d+$/.test(name))) {
+    for (const fd of await fs.readdir(`/proc/${pid}/fd`).catch(() => [])) names.add(await fs.readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''));
+  }
+  return names;
 }
 
 /**
@@ -168,8 +193,11 @@ export function openImport(repository: string): Import {
     async abandon() {
       if (over) return;
       over = true;
+      const written = await openFiles([String(child.pid)]);
       child.kill('SIGKILL');
       await ended.catch(() => undefined);
+      const root = await fs.realpath(repository);
+      for (const file of written) if (file.startsWith(`${root}/objects/pack/tmp_`)) await fs.rm(file, { force: true });
       await removeLeftovers(repository);
     },
   };

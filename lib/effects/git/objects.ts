@@ -50,7 +50,7 @@ export async function* treeOf(repository: string, commit: string): AsyncGenerato
 /** Opens a repository for reading objects by their ids. */
 export function openObjects(repository: string): Objects {
   const what = `read ${repository}`;
-  const { child, ended } = startGit({ repository, what, args: ['cat-file', '--batch', '--buffer'] });
+  const { child, ended } = startGit({ repository, what, args: ['cat-file', '--batch'], config: ['core.bigFileThreshold=1m'] });
   const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let rest: Buffer = Buffer.alloc(0);
   const more = async () => {
@@ -78,7 +78,7 @@ export function openObjects(repository: string): Objects {
   };
   const begin = async (id: string) => {
     if (!/^[0-9a-f]{40}$/.test(id)) throw new Error(`${id} is no id`);
-    child.stdin.write(`${id}\nflush\n`);
+    child.stdin.write(`${id}\n`);
     const match = /^[0-9a-f]{40} (\w+) (\d+)$/.exec(await takeLine());
     return match === null ? undefined : { type: match[1] ?? '', size: Number(match[2]) };
   };
