@@ -17,6 +17,7 @@ const owners: Record<string, string> = {
   mustache: 'lib/pure/render.ts',
   'simple-git': 'lib/effects/git/run.ts',
   'ipaddr.js': 'lib/pure/addresses.ts',
+  'age-encryption': 'lib/effects/age.ts',
 };
 
 /** Modules without input or output. */
