@@ -41,8 +41,18 @@ export async function decrypt(content: Buffer, identityText: string): Promise<Bu
   }
 }
 
-/** Loaded at its first use: half of all runs need it not. Node 18 has the web's cryptography under another name. */
+/**
+ * Loaded at its first use: most runs do without. Node 18 has the web's cryptography under another
+ * name, and up to 22 warns of a curve in it that OpenSSL has had for long.
+ */
 async function load(): Promise<typeof import('age-encryption')> {
   if (!('crypto' in globalThis)) Object.defineProperty(globalThis, 'crypto', { value: webcrypto, configurable: true });
+  if (!quiet) {
+    const warn = process.emitWarning.bind(process) as (...args: unknown[]) => void;
+    process.emitWarning = (...args: unknown[]) => { if (!String(args[0]).includes('X25519')) warn(...args); };
+    quiet = true;
+  }
   return import('age-encryption');
 }
+
+let quiet = false;
