@@ -23,5 +23,5 @@ export async function withSystemd<T>(action: (systemd: Systemd) => Promise<T>): 
 
 /** The same as `withMachine`, for what changes settings or units: one at a time on a machine. */
 export async function withMachineLocked<T>(action: (deps: Deps) => Promise<T>): Promise<T> {
-  return withLock(`${paths.runDir}/lock`, { waiting: () => { report('waiting for another sitegen to finish'); } }, () => withMachine(action));
+  return withLock(paths.machineLock, { waiting: () => { report('waiting for another sitegen to finish'); } }, () => withMachine(action));
 }

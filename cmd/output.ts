@@ -36,6 +36,21 @@ export function report(line: string): void {
   if (global.quiet !== true) process.stderr.write(`${line}\n`);
 }
 
+/**
+ * Shows how far along something is: a line that is written over on a terminal, and a line a stage
+ * elsewhere.
+ */
+export function showProgress(what: string): (stage: string, percent: number) => void {
+  let last = '';
+  return (stage, percent) => {
+    if (global.quiet === true) return;
+    const line = process.stderr.isTTY ? `${what}: ${stage} ${Math.floor(percent)} %` : `${what}: ${stage}`;
+    if (line === last) return;
+    last = line;
+    process.stderr.write(process.stderr.isTTY ? `\r${line.padEnd(60)}${percent >= 100 ? '\n' : ''}` : `${line}\n`);
+  };
+}
+
 /** Columns without borders. */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
   const { bold } = colors();

@@ -3,18 +3,23 @@ import { hideBin } from 'yargs/helpers';
 import { usageError, type SitegenError } from '../lib/pure/errors.ts';
 import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
+import { adoptCommand } from './adopt.ts';
 import { alarmsCommand } from './alarms.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
+import { buddyCommand } from './buddy.ts';
+import { backupCommand } from './backup.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
 import { pullCommand } from './pull.ts';
+import { moveCommand } from './move.ts';
 import { maintenanceCommand } from './maintenance.ts';
 import { passwordCommand } from './password.ts';
 import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
+import { restoreCommand } from './restore.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { version } from './version.ts';
@@ -33,6 +38,8 @@ const parser = yargs(hideBin(process.argv))
   .option('color', { type: 'boolean', describe: 'colours on a terminal; --no-color turns them off', default: true, global: true })
   .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
+  .command(adoptCommand)
+  .command(restoreCommand)
   .command(maintenanceCommand)
   .command(routerCommand)
   .command(passwordCommand)
@@ -53,6 +60,9 @@ const parser = yargs(hideBin(process.argv))
   .command(diffCommand)
   .command(validateCommand)
   .command(certsCommand)
+  .command(backupCommand)
+  .command(moveCommand)
+  .command(buddyCommand)
   .command(alarmsCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {

@@ -43,6 +43,8 @@ export const paths = {
   /** Exists only while a tls-alpn-01 challenge is answered. */
   alpnSocket: '/run/sitegen-router/alpn.sock',
   runDir: '/run/sitegen',
+  /** flock(2): held by whoever changes settings or units. */
+  machineLock: '/run/sitegen/lock',
   codeDir: '/usr/lib/sitegen',
   networkRules: '/var/lib/sitegen/network.nft',
   networkEnvironment: '/var/lib/sitegen/network.env',
@@ -85,9 +87,28 @@ export const buddy = {
   /** Root's own; in the account's home, where every sshd looks. */
   keysFile: '/var/lib/sitegen-buddy/.ssh/authorized_keys',
   unit: 'sitegen-buddy.service',
-  /** flock(2): held while the keys change; while a repository is pushed to or looked after. */
+  /** flock(2): held while the keys change. */
   keysLock: `${paths.runDir}/buddy-keys.lock`,
+  /** One of the machine's host keys, for whoever is to pin it. */
+  hostKeyFile: '/etc/ssh/ssh_host_ed25519_key.pub',
 } as const;
+
+/** What one owner has on a buddy's machine. */
+export function heldPaths(directory: string, id: string) {
+  const repository = `${directory}/${id}.git`;
+  return {
+    repository,
+    /** flock(2): held while it is pushed to or looked after. */
+    lock: `${directory}/${id}.lock`,
+    /** What the last look at it found. */
+    inspection: `${repository}/sitegen.json`,
+  };
+}
+
+/** The id of a repository by its directory's name; undefined for other files. */
+export function heldId(name: string): string | undefined {
+  return name.endsWith('.git') ? name.slice(0, -'.git'.length) : undefined;
+}
 
 /** A map file of the router. */
 export function mapFile(name: string): string {

@@ -59,7 +59,8 @@ export async function backupLocked(deps: BackupDeps, domain: string): Promise<Ba
   const fenced = await readFence(names);
   if (fenced) return { ...nothing, skipped: `${fenced.server} has the site now` };
   const pending = await readPending(names);
-  if (pending) return { ...nothing, skipped: `its first start has to ${describePending(pending)} yet` };
+  // Until its first container is at work, data and dump are as the backup had them that they came from.
+  if (pending && (pending.install || (await deps.docker.find(names.container, domain))?.running === true)) return { ...nothing, skipped: `its first start has to ${describePending(pending)} yet` };
   const { sites, faults: [fault], defaults } = await loadSettings([domain]);
   const [loaded] = sites;
   if (!loaded) throw new SitegenError(fault?.reason ?? `${domain}: there is no such site`);

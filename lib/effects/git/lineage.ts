@@ -45,9 +45,9 @@ export async function commitAt(repository: string, tip: string, time: string): P
   return found === '' ? undefined : found;
 }
 
-/** Moves this machine's branch. @param from where it is; undefined: there is none yet. @throws SitegenError when it is elsewhere by now */
+/** Moves this machine's branch. @param from where it is; undefined: there is none yet; `anywhere`: that does not matter. @throws SitegenError when it is elsewhere by now */
 export async function moveMain(repository: string, to: string, from: string | undefined): Promise<void> {
-  await askGit({ repository, what: `move the branch of ${repository}`, args: ['update-ref', 'refs/heads/main', to, from ?? '0'.repeat(to.length)] });
+  await askGit({ repository, what: `move the branch of ${repository}`, args: ['update-ref', 'refs/heads/main', to, ...(from === 'anywhere' ? [] : [from ?? '0'.repeat(to.length)])] });
 }
 
 /**

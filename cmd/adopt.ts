@@ -1,0 +1,52 @@
+import type { CommandModule } from 'yargs';
+import { formatBytes } from '../lib/pure/quantities.ts';
+import { shortCommit } from '../lib/pure/static.ts';
+import { withMachine } from './connect.ts';
+import { print, report, showProgress } from './output.ts';
+
+interface Options {
+  domain: string;
+  from?: string | undefined;
+  app?: string | undefined;
+  force?: boolean | undefined;
+  check?: boolean | undefined;
+  proxy?: string | undefined;
+  automatic?: boolean | undefined;
+}
+
+/** Exit code for a site that is not to come here; to units it is no failure. */
+const notToAdopt = 75;
+
+/** `sitegen adopt DOMAIN`. */
+export const adoptCommand: CommandModule<object, Options> = {
+  command: 'adopt <domain>',
+  describe: 'bring a site to this machine from its backup; its former server then forwards visitors here',
+  builder: (yargs) => yargs
+    .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' })
+    .option('from', { type: 'string', requiresArg: true, describe: 'only from this backup server: its URL or host' })
+    .option('app', { type: 'string', requiresArg: true, describe: 'app to install where there is no backup yet' })
+    .option('force', { type: 'boolean', describe: 'though its DNS leads elsewhere, or data of its name is here' })
+    .option('check', { type: 'boolean', describe: 'only say whether it could be adopted' })
+    .option('proxy', { type: 'string', requiresArg: true, describe: 'address of the former server, which tells visitors\' own addresses by PROXY protocol' })
+    // What its unit runs.
+    .option('automatic', { type: 'boolean', hidden: true }),
+  async handler({ domain, from, app, force = false, check = false, proxy, automatic = false }) {
+    const { adoptSite, checkAdopt, NotToAdopt } = await import('../lib/usecases/adopt.ts');
+    if (check) {
+      print(await checkAdopt(domain));
+      return;
+    }
+    const began = performance.now();
+    const deps = { progress: automatic ? undefined : showProgress(domain), now: () => new Date() };
+    try {
+      const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxyProtocol: proxy !== undefined }));
+      const what = done.commit === undefined ? 'is installed' : `is here, as in ${shortCommit(done.commit)}: ${done.files} files, ${formatBytes(done.bytes)}, from ${done.from}`;
+      print(`${domain} ${what}, after ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    } catch (error) {
+      if (!automatic || !(error instanceof NotToAdopt)) throw error;
+      // Whoever invents names must raise no alarm.
+      report(error.message);
+      process.exitCode = notToAdopt;
+    }
+  },
+};
