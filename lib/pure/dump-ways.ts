@@ -64,18 +64,19 @@ function mysql(way: 'mariadb' | 'mysql', { database, passwordEnv }: Pick<DumpSet
     ask() { "$client" --user="$user" --batch --raw --skip-column-names --execute="$1" </dev/null; }`;
   // Unknown ones after --loose are a warning: MySQL 5.7 does not know the second, MariaDB neither.
   const own = way === 'mysql' ? ' --loose-set-gtid-purged=OFF --loose-column-statistics=0' : '';
-  // What is no database of its own: users and what they may. MariaDB alone writes them as statements.
+  // Users and what they may are in no database of their own. MariaDB alone writes them as statements;
+  // --insert-ignore makes those pass by whoever is there already.
   const users = way === 'mariadb' && database === undefined ? `
     case $("$dump" --help) in
-      *--system=*) if ask 'SELECT 1 FROM mysql.global_priv LIMIT 1' >/dev/null 2>&1; then set -- "$@" --system=users; fi ;;
+      *--system=*) if ask 'SELECT 1 FROM mysql.global_priv LIMIT 1' >/dev/null 2>&1; then "$dump" --user="$user" --skip-dump-date --system=users --insert-ignore; fi ;;
     esac` : '';
   return {
     dump: `${prelude}
-      dump=$(tool ${dump})
+      dump=$(tool ${dump})${users}
       set -- --user="$user" ${mysqlFlags}${own}
       # A transaction is a picture of transactional tables alone; others stand still only under locks.
       others=$(ask "SELECT COUNT(*) FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE ${which('t.table_schema')} AND t.table_type <> 'VIEW' AND t.engine IS NOT NULL AND IFNULL(e.transactions, 'NO') <> 'YES'")
-      if [ "$others" = 0 ]; then set -- "$@" --single-transaction; else set -- "$@" ${database === undefined ? '--lock-all-tables' : '--lock-tables'}; fi${users}
+      if [ "$others" = 0 ]; then set -- "$@" --single-transaction; else set -- "$@" ${database === undefined ? '--lock-all-tables' : '--lock-tables'}; fi
       names=$(ask "SELECT schema_name FROM information_schema.schemata WHERE ${which('schema_name')} ORDER BY schema_name")
       if [ -z "$names" ]; then
         echo "error: there is no database\${database:+ }$database" >&2
@@ -173,7 +174,8 @@ const sqlite: Scripts = {
       sqlite=$(tool sqlite3)
       fresh=$database.sitegen-load
       rm -f "$fresh" "$fresh-journal" "$fresh-wal" "$fresh-shm"
-      ${sqlite3} "$fresh" >/dev/null${integrity('$fresh')}
+      # The shell refuses to write the schema itself, as dumps of virtual tables do.
+      ${sqlite3} -cmd '.dbconfig defensive off' "$fresh" >/dev/null${integrity('$fresh')}
       model=$database
       if [ -f "$model" ]; then chmod "$(stat -c %a "$model")" "$fresh"; else model=$(dirname "$database"); fi
       chown "$(stat -c %u:%g "$model")" "$fresh"

@@ -43,8 +43,8 @@ const hooks = z.strictObject({
 
 /** What both a site and an app may say. */
 export const dataFields = {
-  dump: z.union([z.enum(dumpWays).transform((way): z.output<typeof dump> => ({ way })), dump],
-    'is not a dump: write mariadb, mysql, postgresql or sqlite, or keys').describe('how the site\'s database gets into the backup').optional(),
+  dump: z.union([z.enum(['mariadb', 'mysql', 'postgresql']).transform((way): z.output<typeof dump> => ({ way })), dump],
+    'is not a dump: write mariadb, mysql, postgresql, or keys; of SQLite way and database').describe('how the site\'s database gets into the backup').optional(),
   hooks: hooks.describe('programs run in the container at turns of the site\'s life').optional(),
   exclude: exclude.describe('paths below the data that backups leave out, such as caches; * stands for a part of a name').optional(),
 };

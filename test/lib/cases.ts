@@ -41,6 +41,7 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   probes /.env                            a path that the router answers itself
  *   listen ListenStream=127.0.0.1:9475      a line of the drop-ins for the router's sockets
  *   entry certificate "manual"              a value of what was decided about the site's entry, as JSON
+ *   site exclude ["cache"]                  the same of the whole site; "site !workload.dump" for none
  *   defaults acme.email "a@example.com"     a value of sitegen.yaml as it was read, as JSON
  *
  *   error: fragment                         the settings are refused, and the message has this in it
@@ -99,8 +100,10 @@ function checkRouter(t: ExecutionContext, routed: Routed, line: string): void {
     t.true(routed.probes.includes(whole), line);
   } else if (subject === 'listen') {
     t.true(routerDropIns(routed.defaults.router, true).some(({ content }) => content?.split('\n').includes(whole)), line);
-  } else if (subject === 'entry' || subject === 'defaults') {
-    t.deepEqual(valueAt(subject === 'entry' ? routed.site.entry : routed.defaults, key), JSON.parse(rest.join(' ')), line);
+  } else if (subject === 'site' && key.startsWith('!')) {
+    t.is(valueAt(routed.site, key.slice(1)), undefined, line);
+  } else if (subject === 'site' || subject === 'entry' || subject === 'defaults') {
+    t.deepEqual(valueAt({ site: routed.site, entry: routed.site.entry, defaults: routed.defaults }[subject], key), JSON.parse(rest.join(' ')), line);
   } else {
     t.fail(`no such assert: ${line}`);
   }
@@ -151,7 +154,7 @@ test('a case that asserts nothing, something unknown or something wrong fails', 
   for (const assert of ['', 'unit Slice x', 'service Type simple', 'slice !MemoryMax', 'units none', 'units slice service socket', 'environment SITEGEN_PORT 81',
     'container Image "other"', 'container !Image', 'container !', 'directory other',
     'map names example.com other|serve', 'map names other.com example.com|serve', 'map names !example.com', 'map !names', 'map other x y', 'users example.com/alice x', 'config bind fd@9',
-    'config !mode http', 'probes /', 'listen ListenStream=127.0.0.1:9475', 'entry certificate "manual"', 'defaults acme.email "a@example.com"', 'error: anything']) {
+    'config !mode http', 'probes /', 'listen ListenStream=127.0.0.1:9475', 'entry certificate "manual"', 'site backedUp false', 'site !backedUp', 'defaults acme.email "a@example.com"', 'error: anything']) {
     const attempt = await t.try((inner) => { run(inner, parseCase('x', `domain: example.com\nimage: x\n${assert === '' ? '' : `----------\n${assert}\n`}`)); });
     attempt.discard();
     t.false(attempt.passed, assert);
