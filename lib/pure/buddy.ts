@@ -16,9 +16,14 @@ export interface Allowed {
 /** What an owner may have unless the admin says otherwise. */
 export const defaultQuota = 20 * 1024 ** 3;
 
-/** Checks the name of an owner: it becomes a folder's. @throws SitegenError (usage) */
+/** True for the name of an owner: it becomes a folder's, beside others such as lost+found. */
+export function isOwner(text: string): boolean {
+  return /^[a-z0-9][a-z0-9_-]{0,40}$/.test(text);
+}
+
+/** Checks the name of an owner. @throws SitegenError (usage) */
 export function parseOwner(text: string): string {
-  if (/^[a-z0-9][a-z0-9_-]{0,40}$/.test(text)) return text;
+  if (isOwner(text)) return text;
   throw usageError(`${JSON.stringify(text)} is not a name of an owner`, 'use small letters, digits, "_" and "-"');
 }
 

@@ -56,7 +56,7 @@ const configuration: Record<string, string> = {
 };
 
 /** Uploads hardly ever resemble each other; dumps and the manifest resemble their last ones. */
-const attributes = '* -text -filter -ident -delta\nmeta/** delta\n';
+export const attributes = '* -text -filter -ident -delta\nmeta/** delta\n';
 
 /**
  * Makes a site's repository, or brings one that is there into shape: settings, attributes, and
