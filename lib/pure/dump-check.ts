@@ -1,4 +1,4 @@
-import type { Dump } from './dump.ts';
+import { trailers, type Dump } from './dump.ts';
 import type { DumpWay } from './dump-ways.ts';
 import { startLines } from './lines.ts';
 import { formatBytes } from './quantities.ts';
@@ -50,8 +50,8 @@ export function startCheck({ way, check }: Pick<Dump, 'way' | 'check'>, expected
 
   const hasTrailer = (trailer: string) => {
     const last = tail.toString('utf8').split('\n').filter((line) => line.trim() !== '').slice(-tailLines);
-    // In the middle of a line of what sitegen knows, it would be somebody's text.
-    return last.some((line) => (way ? line.startsWith(trailer) : line.includes(trailer)));
+    // In the middle of a line, what sitegen itself looks for would be somebody's text.
+    return last.some((line) => (way && trailer === trailers[way] ? line.startsWith(trailer) : line.includes(trailer)));
   };
   return {
     write(chunk) {

@@ -30,8 +30,8 @@ export interface Dump {
   timeoutMs: number;
 }
 
-/** Ends of the dumps that whole programs write, each in one of the last lines. */
-const trailers: Readonly<Record<DumpWay, string>> = {
+/** Beginnings of one of the last lines of a whole dump. */
+export const trailers: Readonly<Record<DumpWay, string>> = {
   mariadb: '-- Dump completed',
   mysql: '-- Dump completed',
   // pg_dump, with the other ending where it does all of a cluster.
