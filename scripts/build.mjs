@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Bundles the programs that run on a server into dist/ or the folder given, for the oldest Node that is supported there.
-import { chmod, copyFile, readFile, rm } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 // Parts of dependencies that sitegen never reaches: descriptors over D-Bus, D-Bus over X11,
@@ -18,7 +18,7 @@ const { version } = JSON.parse(await readFile('package.json', 'utf8'));
 const out = process.argv[2] ?? 'dist';
 await rm(out, { recursive: true, force: true });
 await build({
-  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'collect', 'certify'].map((name) => `cmd/${name}.ts`),
+  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'collect', 'certify', 'buddy-serve', 'push', 'repack', 'dump', 'watch', 'rehearse'].map((name) => `cmd/${name}.ts`),
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,
@@ -35,7 +35,9 @@ await build({
   // CommonJS dependencies call require() for Node's own modules.
   banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
 });
-for (const name of ['wake', 'drain', 'sleep', 'stop-all']) {
-  await copyFile(`cmd/${name}.sh`, `${out}/${name}`);
-  await chmod(`${out}/${name}`, 0o755);
+await mkdir(`${out}/buddy-hooks`);
+const scripts = ['buddy', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all'].map((name) => [name, name]);
+for (const [from, to] of [...scripts, ['buddy-pre-receive', 'buddy-hooks/pre-receive']]) {
+  await copyFile(`cmd/${from}.sh`, `${out}/${to}`);
+  await chmod(`${out}/${to}`, 0o755);
 }

@@ -8,6 +8,11 @@ import { siteNames, type SiteNames } from '../pure/names.ts';
 import { nextStep, recoverBranch, settleConflict, type Facts } from '../pure/push.ts';
 import { shortCommit } from '../pure/static.ts';
 import { readState, updateState } from './backup-state.ts';
+import { requireSigned } from './choose.ts';
+import { epochOf, localEpoch } from './epoch.ts';
+import { fence } from './fence.ts';
+import { ensureServerKey } from './server-key.ts';
+import { loadDefaults } from './settings.ts';
 
 /** What a push needs of the machine and of its settings. */
 export interface PushDeps {
@@ -18,7 +23,7 @@ export interface PushDeps {
   localEpoch: (names: SiteNames) => Promise<Epoch | undefined>;
   epochOf: (repository: string, commit: string) => Promise<Epoch | undefined>;
   /** Whether a commit is signed with a key that this server accepts. */
-  trusted: (repository: string, commit: string) => Promise<boolean>;
+  trusted: (names: SiteNames, commit: string) => Promise<boolean>;
   /** Stops serving a site that another server has taken over. */
   fence: (names: SiteNames, by: Epoch, commit: string) => Promise<void>;
   /** The servers that were emptied on purpose get everything again. */
@@ -33,6 +38,20 @@ export interface Pushed {
   done: boolean;
   /** One about each server. */
   lines: string[];
+}
+
+/**
+ * What a push needs, from the settings.
+ * @param report takes lines about what is waited for
+ */
+export async function pushDeps(report: (line: string) => void): Promise<PushDeps> {
+  const defaults = await loadDefaults();
+  const servers = defaults.backup?.servers ?? [];
+  if (servers.length > 0) await ensureServerKey();
+  return {
+    servers, report, localEpoch, epochOf, fence, now: () => new Date(),
+    trusted: (names, commit) => requireSigned(names, { commit, local: undefined }, defaults).then(() => true, () => false),
+  };
 }
 
 /** How often it is looked whether there is a newer commit by now. */
@@ -135,7 +154,7 @@ async function settle(store: Store, names: SiteNames, ours: string, theirs: stri
   const { repository, domain } = names;
   const by = await deps.epochOf(repository, theirs).catch(() => undefined);
   const { aside, verdict } = settleConflict({
-    relation, ourEpoch: (await deps.localEpoch(names))?.epoch ?? 0, theirEpoch: by?.epoch ?? 0, trusted: await deps.trusted(repository, theirs),
+    relation, ourEpoch: (await deps.localEpoch(names))?.epoch ?? 0, theirEpoch: by?.epoch ?? 0, trusted: await deps.trusted(names, theirs),
   });
   // Before anything can fail: visitors must not go on writing here what nobody will see there.
   if (verdict === 'fenced' && by) await deps.fence(names, by, theirs);

@@ -132,7 +132,7 @@ export function openStore(server: StoreServer, options: StoreOptions = {}): Stor
       await fs.mkdir(repository, { recursive: true, mode: 0o700 });
       return run({ ...await inside(repository, `fetch ${remote(id)}`), ...(progress && { progress }) }, async (git) => {
         await git.raw(['init', '--quiet', '--bare', '--template=', '-b', 'main', '.']);
-        await git.raw(['fetch', '--progress', '--no-tags', '--no-recurse-submodules', '--no-write-fetch-head', '--force', '--', remote(id), `+refs/heads/main:${ref}`]);
+        await git.raw(['fetch', '--progress', '--no-tags', '--no-recurse-submodules', '--no-write-fetch-head', '--force', '--update-shallow', '--', remote(id), `+refs/heads/main:${ref}`]);
         return git.raw(['rev-parse', '--verify', `${ref}^{commit}`]);
       });
     },
