@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { CommandModule } from 'yargs';
 import { SitegenError, usageError } from '../lib/pure/errors.ts';
+import { hostOf } from '../lib/pure/choose.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { withMachineLocked } from './connect.ts';
 import { print, report } from './output.ts';
@@ -8,6 +9,7 @@ import { print, report } from './output.ts';
 interface Options {
   domain: string;
   purge?: boolean | undefined;
+  backups?: boolean | undefined;
   yes?: boolean | undefined;
   'dry-run'?: boolean | undefined;
 }
@@ -18,11 +20,12 @@ export const removeCommand: CommandModule<object, Options> = {
   describe: 'remove a site; its data stays unless --purge',
   builder: (yargs) => yargs
     .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' })
-    .option('purge', { type: 'boolean', describe: 'delete its data too; asks first' })
+    .option('purge', { type: 'boolean', describe: 'delete its data too; asks first; its backups stay' })
+    .option('backups', { type: 'boolean', describe: 'with --purge: delete its history on this machine too, and say what other servers keep' })
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' }),
-  async handler({ domain: input, purge = false, yes = false, 'dry-run': dryRun }) {
+  async handler({ domain: input, purge = false, backups = false, yes = false, 'dry-run': dryRun }) {
     const { planRemove, removeSite } = await import('../lib/usecases/remove.ts');
-    const plan = await planRemove(input, purge);
+    const plan = await planRemove(input, purge, backups);
     if (dryRun) {
       for (const line of plan.lines) print(line);
       return;
@@ -30,6 +33,10 @@ export const removeCommand: CommandModule<object, Options> = {
     if (purge && !yes) await confirm(plan.domain);
     await withMachineLocked((deps) => removeSite(deps, plan));
     print(`${plan.domain} is removed${purge ? ', with its data' : ''}`);
+    for (const url of plan.servers) {
+      if (backups) report(`${hostOf(url)} keeps its history until its admin ends that there: sitegen buddy erase NAME ${plan.domain}`);
+    }
+    if (purge && !backups && plan.servers.length > 0) report(`its backups stay: sitegen adopt ${plan.domain} brings it back; sitegen remove --purge --backups ${plan.domain} ends them`);
     if (!purge) report(`its data stays in ${siteNames(plan.domain).siteDir}; sitegen add ${plan.domain} uses it again`);
   },
 };

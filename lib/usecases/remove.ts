@@ -2,10 +2,11 @@ import { exists, namesIn, readIfThere, remove } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
-import { SitegenError } from '../pure/errors.ts';
-import { parseDomain, paths, shared, siteNames } from '../pure/names.ts';
+import { SitegenError, usageError } from '../pure/errors.ts';
+import { parseDomain, paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { namesOfSite } from '../pure/routes.ts';
 import { rangesOf } from '../pure/site.ts';
+import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
@@ -18,22 +19,31 @@ import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
 export interface RemovePlan {
   domain: string;
   purge: boolean;
+  /** Its history on this machine goes too. */
+  backups: boolean;
   lines: string[];
+  /** URLs of servers that have, or once had, a backup of it: no site's server can take that away. */
+  servers: string[];
 }
 
-/** Checks that a site exists, and says what its removal would take away. */
-export async function planRemove(domainInput: string, purge: boolean): Promise<RemovePlan> {
+/**
+ * Checks that a site exists, or with `backups` its history, and says what its removal would take away.
+ * @throws SitegenError for `backups` without `purge`: the next backup would bring it all back
+ */
+export async function planRemove(domainInput: string, purge: boolean, backups = false): Promise<RemovePlan> {
+  if (backups && !purge) throw usageError('--backups goes with --purge alone', 'to switch backups off, write "backup: false" into the site\'s settings');
   const domain = parseDomain(domainInput);
   const names = siteNames(domain);
   const units = await ownUnits(names.units);
-  const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : [])];
+  const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : []), ...(backups ? backupFiles(names) : [])];
   const lines: string[] = [];
   for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
   if (lines.length === 0) {
     throw new SitegenError(`${domain}: there is no such site`, { hint: 'see: sitegen list' });
   }
   lines.push(`remove container ${names.container}`);
-  return { domain, purge, lines };
+  const { servers } = await readState(names);
+  return { domain, purge, backups, lines, servers: Object.entries(servers).filter(([, { acknowledged, commit }]) => acknowledged || commit !== null).map(([url]) => url) };
 }
 
 /**
@@ -44,10 +54,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   const units = await ownUnits(names.units);
   // They would write down what is about to go.
-  for (const unit of [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]) {
-    await deps.systemd.stop(unit);
-    await deps.systemd.resetFailed(unit);
-  }
+  await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]);
   await withdraw(deps.systemd, plan.domain);
   await stopAll(deps, units);
   if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
@@ -63,8 +70,24 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
     await remove(names.siteDir);
     await forgetCertificate(plan.domain);
   }
+  if (plan.backups) {
+    await stopHelpers(deps, [names.dumpTimer, names.dumpUnit, names.pushTimer, names.pushUnit]);
+    for (const file of backupFiles(names)) await remove(file);
+  }
   const others = (await namesIn(paths.sitesDir)).filter((name) => name.endsWith('.yaml'));
   if (others.length === 0) await stopAll(deps, [shared.parentSlice]);
+}
+
+/** The site's history on this machine, and all that is known of it. */
+function backupFiles(names: SiteNames): string[] {
+  return [names.repository, names.backupState, names.backupCache, names.sealedFile, names.epochFile, names.fenceFile];
+}
+
+async function stopHelpers({ systemd }: Pick<Deps, 'systemd'>, units: readonly string[]): Promise<void> {
+  for (const unit of units) {
+    await systemd.stop(unit);
+    await systemd.resetFailed(unit);
+  }
 }
 
 /** Takes a site out of the router; sites that had one of its names beside their own get it back. */
