@@ -22,6 +22,7 @@ export const appImage = 'test/app:1';
 /** Everything that the application has, as settings. */
 export const appSettings = `image: ${appImage}
 port: 80
+stop: {timeout: 1s}
 volumes: ["files:/files", "db:/db"]
 exclude: [db]
 dump: {command: [cat, /db/store], load: [/usr/bin/load-dump]}

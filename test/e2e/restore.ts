@@ -35,10 +35,11 @@ guestTest('a new site is installed by its first visitor, and again from a clean 
     await until('it is being installed', async () => (await guest.run(['test', '-e', `${data}/files/half`])).code === 0, 30_000);
     t.is((await guest.status(domain)).state, 'installing');
     t.is((await guest.run(['test', '-e', `/var/lib/sitegen/containers/${domain}`])).code, 1, 'nothing names it as the one to start');
-    await guest.sh(`systemctl kill --signal=KILL site-${domain}.service; rm -f ${data}/nothing`);
-    await visit;
-    await until('the container is gone', async () => (await guest.run(['docker', 'inspect', `site-${domain}`])).code !== 0, 20_000);
     t.is(await guest.sh(`cat ${pending}`), 'install\nbegun');
+    const first = await guest.sh(`docker inspect --format '{{.Id}}' site-${domain}`);
+    await guest.sh(`systemctl kill --signal=KILL site-${domain}.service`);
+    await visit;
+    await until('the container is gone', async () => (await guest.run(['docker', 'inspect', first])).code !== 0, 20_000);
     t.is(await page(guest, address, '/log'), 'install\nlaunch');
     t.is(await page(guest, address, '/files/page'), 'welcome');
     t.is(await page(guest, address, '/files/half'), undefined, 'nothing of the first try is left');
@@ -58,6 +59,8 @@ guestTest('a site whose launch fails is not visited, and tried again', async (t,
   await withSite(guest, async (address) => {
     t.is((await guest.get(address, { timeoutS: 60 })).status, 503);
     t.regex(await guest.sh(`journalctl -u site-${domain}.service -n 50 -o cat`), /its first start failed: /);
+    t.is((await guest.run(['docker', 'inspect', `site-${domain}`])).code, 1, 'nothing runs that is half made');
+    await until('it has ended', async () => (await guest.status(domain)).state === 'broken');
     await guest.sh(`sed -i /LAUNCH_FAILS/d /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet ${domain}`);
     t.is(await page(guest, address, '/log'), 'install\nlaunch');
   }, 'env: {LAUNCH_FAILS: "1"}\n');
