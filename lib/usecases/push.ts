@@ -75,9 +75,9 @@ export async function pushAll(names: SiteNames, deps: PushDeps): Promise<Pushed>
   let last: string | undefined;
   for (let round = 0; round < roundsMax; round += 1) {
     const commit = await headOf(names.repository);
+    if (commit === undefined) return { done: true, lines: ['there is no backup of it yet'] };
     if (commit === last) break;
     last = commit;
-    if (commit === undefined) return { done: true, lines: [`${names.domain}: there is no backup of it yet`] };
     const outcomes = await Promise.all(deps.servers.map((server) => pushTo(names, commit, server, deps)));
     result = { done: outcomes.every(({ done }) => done), lines: outcomes.map(({ line }) => line) };
     // Whoever has lost the site has nothing to push any more.
@@ -95,9 +95,10 @@ interface Outcome {
 async function pushTo(names: SiteNames, commit: string, server: StoreServer, deps: PushDeps): Promise<Outcome> {
   const { url } = server;
   const store = (deps.open ?? openStore)(server);
-  const before = (await readState(names)).servers[url];
+  let acknowledged = (await readState(names)).servers[url]?.acknowledged === true;
   try {
-    const acknowledged = before?.acknowledged === true || await store.known(names.repository) !== undefined;
+    // What is written down can get lost, and what the repository knows too, but hardly both.
+    acknowledged ||= await store.known(names.repository) !== undefined;
     const { theirs, fencedBy } = await bring(store, names, commit, { acknowledged, refill: deps.refill === true }, deps);
     const done = theirs === commit;
     await write(names, url, { commit: theirs, acknowledged: true, error: null }, deps.now());
@@ -105,7 +106,7 @@ async function pushTo(names: SiteNames, commit: string, server: StoreServer, dep
   } catch (error) {
     const reason = error instanceof SitegenError && error.hint !== undefined ? `${reasonOf(error)}; ${error.hint}` : reasonOf(error);
     const seen = error instanceof Refused ? { commit: error.theirs } : {};
-    await write(names, url, { ...seen, error: reason }, deps.now());
+    await write(names, url, { ...seen, acknowledged, error: reason }, deps.now());
     return { done: false, fenced: false, line: `${url}: ${reason}` };
   }
 }
