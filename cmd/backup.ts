@@ -128,6 +128,19 @@ const rehearse: CommandModule<object, { domains?: string[] | undefined }> = {
   },
 };
 
+const refill: CommandModule<object, { domain: string }> = {
+  command: 'refill <domain>',
+  describe: 'give servers that were emptied on purpose all of a site again',
+  builder: (yargs) => yargs.positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' }),
+  async handler({ domain: input }) {
+    const [domain = ''] = await selectDomains([input], false);
+    const { pushDeps, pushSite } = await import('../lib/usecases/push.ts');
+    const { done, lines } = await pushSite(domain, { ...await pushDeps(report), refill: true });
+    for (const line of lines) print(`${domain}: ${line}`);
+    if (!done) process.exitCode = 1;
+  },
+};
+
 const key: CommandModule = {
   command: 'key',
   describe: 'print this server\'s public key: for backup servers, and for signers of other servers',
@@ -141,7 +154,7 @@ const key: CommandModule = {
 export const backupCommand: CommandModule = {
   command: 'backup',
   describe: 'back sites up now; see what is backed up, and prove it',
-  builder: (yargs) => yargs.command(now).command(list).command(verify).command(log).command(rehearse).command(key).demandCommand(0),
+  builder: (yargs) => yargs.command(now).command(list).command(verify).command(log).command(rehearse).command(refill).command(key).demandCommand(0),
   handler: () => undefined,
 };
 

@@ -132,7 +132,7 @@ async function bring(store: Store, names: SiteNames, ours: string, given: Pick<F
       step = nextStep({ ...given, ours, theirs, relation });
     }
     if (step === 'lost') {
-      throw new Refused(null, 'it has lost this backup: its repository is empty or gone', `ask its admin; if that was on purpose: sitegen backup --refill ${domain}`);
+      throw new Refused(null, 'it has lost this backup: its repository is empty or gone', `ask its admin; if that was on purpose: sitegen backup refill ${domain}`);
     }
     if (step === 'done' && theirs !== undefined) return { theirs };
     if (step === 'conflict' && theirs !== undefined && (relation === 'behind' || relation === 'diverged')) return settle(store, names, ours, theirs, relation, deps);
