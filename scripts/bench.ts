@@ -2,11 +2,12 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { openGuest, type Guest } from '../test/e2e/_lab.ts';
 import { execa } from 'execa';
+import { benchBackup } from './bench/backup.ts';
 import { figures, ratio } from './bench/figures.ts';
 import { benchRouter } from './bench/router.ts';
 
 /**
- * `npm run bench [-- wake|memory|router]`: boots a guest of its own and prints ratios within one run,
+ * `npm run bench [-- wake|memory|router|backup]`: boots a guest of its own, but for backups, and prints ratios within one run,
  * with the raw figures. Absolute times differ from machine to machine and from minute to minute.
  */
 const lab = path.resolve(import.meta.dirname, 'lab');
@@ -56,13 +57,18 @@ async function memory(guest: Guest): Promise<void> {
   await guest.sh('rm /etc/sitegen/sites/m*.yaml; sitegen apply --quiet; rm -rf /var/lib/sitegen/sites/m*', { timeoutMs: 600_000 });
 }
 
-await execa(lab, ['up', name], { stdio: ['ignore', 'inherit', 'inherit'] });
-const guest = openGuest(name);
-try {
-  console.log(await guest.sh(`echo "$(nproc) processors, kernel $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"), systemd $(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'), Docker $(docker version --format '{{.Server.Version}}'), Node $(node --version)"`));
-  if (runs('wake')) await wake(guest);
-  if (runs('memory')) await memory(guest);
-  if (runs('router')) await benchRouter(guest);
-} finally {
-  if (process.env['KEEP'] !== '1') await execa(lab, ['down', name], { stdio: 'inherit' });
+if (runs('backup')) await benchBackup();
+if (['wake', 'memory', 'router'].some(runs)) await inGuest();
+
+async function inGuest(): Promise<void> {
+  await execa(lab, ['up', name], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const guest = openGuest(name);
+  try {
+    console.log(await guest.sh(`echo "$(nproc) processors, kernel $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"), systemd $(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'), Docker $(docker version --format '{{.Server.Version}}'), Node $(node --version)"`));
+    if (runs('wake')) await wake(guest);
+    if (runs('memory')) await memory(guest);
+    if (runs('router')) await benchRouter(guest);
+  } finally {
+    if (process.env['KEEP'] !== '1') await execa(lab, ['down', name], { stdio: 'inherit' });
+  }
 }
