@@ -1,8 +1,8 @@
-import { holdConnection } from '../lib/effects/hold.ts';
+import { askSocket, holdConnection } from '../lib/effects/hold.ts';
 import { IdleClock, inheritedSockets, serveHttp, serveRaw, type Answer, type Question } from '../lib/effects/sockets.ts';
 import type { Systemd } from '../lib/effects/systemd.ts';
 import { reasonOf } from '../lib/pure/errors.ts';
-import { parseDomain, router } from '../lib/pure/names.ts';
+import { parseDomain, paths, router } from '../lib/pure/names.ts';
 import { makeDecision, makeReport } from '../lib/usecases/hold.ts';
 
 /**
@@ -67,7 +67,7 @@ async function metrics({ method, path }: Question): Promise<Answer> {
   return { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body };
 }
 
-const decide = makeDecision();
+const decide = makeDecision({ adopt: (name) => askSocket(paths.adopterSocket, name), now: () => Date.now() });
 const sockets = inheritedSockets(process.env, process.pid);
 for (const { name, fd } of sockets) {
   if (name === 'state') serveHttp(fd, clock, state, report);

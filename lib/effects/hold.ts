@@ -38,6 +38,40 @@ export async function holdConnection(client: net.Socket, target: string, decide:
   return { kind: 'refused', name };
 }
 
+/**
+ * Asks whoever listens on a unix socket a question of one line.
+ * @returns its answer of one line
+ * @throws Error when nobody is there, or the other side ends without an answer
+ */
+export function askSocket(path: string, question: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = net.connect({ path }, () => socket.write(`${question}\n`));
+    socket.setEncoding('utf8').on('data', (chunk: string) => { answer = (answer + chunk).slice(0, 1000); });
+    socket.once('error', reject).once('close', () => {
+      if (answer.endsWith('\n')) resolve(answer.trimEnd());
+      else reject(new Error(`${path} gave no answer`));
+    });
+  });
+}
+
+/** Takes a question of one line from a connection, and answers it with one. */
+export async function answerLine(client: net.Socket, answer: (question: string) => Promise<string>): Promise<void> {
+  client.on('error', () => client.destroy());
+  const question = await new Promise<string | undefined>((resolve) => {
+    let text = '';
+    client.setEncoding('utf8').setTimeout(helloMs, () => { resolve(undefined); });
+    client.on('data', (chunk: string) => {
+      text += chunk;
+      if (text.length > 1000) resolve(undefined);
+      else if (text.includes('\n')) resolve(text.slice(0, text.indexOf('\n')));
+    }).once('close', () => { resolve(undefined); });
+  });
+  client.setTimeout(0);
+  if (question === undefined) client.destroy();
+  else client.end(`${await answer(question)}\n`);
+}
+
 type First = { kind: 'hello'; name: string | undefined; bytes: Buffer } | { kind: 'not TLS' | 'too slow' };
 
 function firstBytes(client: net.Socket): Promise<First> {

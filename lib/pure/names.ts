@@ -72,6 +72,8 @@ export interface SiteNames {
   /** What was encrypted for the last commit. */
   sealedFile: string;
   fenceUnit: string;
+  /** Brings the site to this machine. */
+  adoptUnit: string;
   rehearseUnit: string;
   /** Fails while the backup is stale. */
   watchBackupUnit: string;
@@ -174,6 +176,7 @@ export function siteNames(domain: string): SiteNames {
     watchBackupUnit: `sitegen-watch@${id}.service`,
     rehearseUnit: `sitegen-rehearse@${id}.service`,
     fenceUnit: `sitegen-fence@${id}.service`,
+    adoptUnit: `sitegen-adopt@${id}.service`,
     dumpUnit: `sitegen-dump@${id}.service`,
     dumpTimer: `sitegen-dump@${id}.timer`,
     pushUnit: `sitegen-push@${id}.service`,

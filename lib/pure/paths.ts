@@ -38,6 +38,8 @@ export const paths = {
   /** Sockets of systemd's that the router connects to. */
   staticSocket: '/run/sitegen/static.sock',
   adoptSocket: '/run/sitegen/adopt.sock',
+  /** Where the responder, which may do nothing itself, asks for a site to be adopted. */
+  adopterSocket: '/run/sitegen/adopter.sock',
   stateSocket: '/run/sitegen/state.sock',
   metricsSocket: '/run/sitegen/metrics.sock',
   /** Exists only while a tls-alpn-01 challenge is answered. */
@@ -66,6 +68,8 @@ export const router = {
   selfSigned: `${paths.routerDir}/certs/self-signed_.pem`,
   upstreamCa: `${paths.routerDir}/upstream-ca.pem`,
   probes: `${paths.routerDir}/probes.lst`,
+  /** Names that may be adopted, as a map. */
+  adoptable: `${paths.routerDir}/adoptable.map`,
   pagesDir: `${paths.routerDir}/pages`,
   /** There while the files above are newer than what the running router has read. */
   unread: `${paths.routerDir}/unread`,

@@ -1,27 +1,61 @@
 import { stat } from 'node:fs/promises';
 import { readIfThere } from '../effects/files.ts';
 import type { Decision } from '../effects/hold.ts';
-import { mapFile } from '../pure/names.ts';
+import { makeRefusals } from '../pure/adopt.ts';
+import { mapFile, router } from '../pure/names.ts';
 import { parseMap } from '../pure/routes.ts';
+
+/** For how long a name is refused at once, and how many such are kept in mind. */
+const refusedMs = 60_000;
+const refusedMax = 10_000;
+
+/** What the decisions are made with. */
+export interface Deciding {
+  /** Has a site brought here, and says how that ended: `adopted`, or anything else. */
+  adopt: (name: string) => Promise<string>;
+  now: () => number;
+  /** Files of the names that the router knows, and of those that may be adopted. */
+  names?: string;
+  adoptable?: string;
+}
 
 /**
  * Makes the function that decides about names the router did not know. One that belongs to a site
- * by now was added a moment ago, and its connection goes on. The router's map is read again only
- * when it has changed, so invented names cost next to nothing.
+ * by now was added a moment ago, and its connection goes on; so does one whose site can be adopted,
+ * once it is here. The router's files are read again only when they have changed, so invented names
+ * cost next to nothing.
  */
-export function makeDecision(file = mapFile('names')): (name: string) => Promise<Decision> {
-  let known = new Map<string, string>();
+export function makeDecision({ adopt, now, names = mapFile('names'), adoptable = router.adoptable }: Deciding): (name: string) => Promise<Decision> {
+  const known = makeLookUp(names);
+  const permitted = makeLookUp(adoptable);
+  const refusals = makeRefusals(refusedMs, refusedMax, now);
+  const decide = async (name: string): Promise<Decision | undefined> => {
+    const value = await known(name);
+    // TLS of a passthrough site does not end here; its visitor's next try reaches it.
+    return value === undefined ? undefined : value.split('|')[1] === 'pass' ? 'refuse' : 'pass';
+  };
+  return async (name) => {
+    const decision = await decide(name);
+    if (decision !== undefined) return decision;
+    if (refusals.has(name) || await permitted(name) === undefined) return 'refuse';
+    if (await adopt(name) === 'adopted') return await decide(name) ?? 'refuse';
+    refusals.add(name);
+    return 'refuse';
+  };
+}
+
+/** Looks names up in a map's file, wildcards too. */
+function makeLookUp(file: string): (name: string) => Promise<string | undefined> {
+  let map = new Map<string, string>();
   let version = '';
   return async (name) => {
     const status = await stat(file).catch(() => undefined);
     const now = status === undefined ? '' : `${status.ino} ${status.size} ${status.mtimeMs}`;
     if (now !== version) {
-      known = parseMap((await readIfThere(file)) ?? '');
+      map = parseMap((await readIfThere(file)) ?? '');
       version = now;
     }
-    const value = known.get(name) ?? known.get(name.replace(/^[^.]*/, '*'));
-    // TLS of a passthrough site does not end here; its visitor's next try reaches it.
-    return value === undefined || value.split('|')[1] === 'pass' ? 'refuse' : 'pass';
+    return map.get(name) ?? map.get(name.replace(/^[^.]*/, '*'));
   };
 }
 

@@ -3,6 +3,7 @@ import { exists, readIfThere, remove, writeAtomic, type FileToWrite } from '../e
 import { complaintsOf } from '../effects/router.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { SitegenError } from '../pure/errors.ts';
+import { adoptableNames } from '../pure/adopt.ts';
 import { builtInRouter, nameserversIn, parseUsers, routerConfig, routerDropIns, usersConfig, type RouterHost } from '../pure/haproxy.ts';
 import { mapFile, paths, router, shared } from '../pure/names.ts';
 import { routerPages } from '../pure/page.ts';
@@ -36,6 +37,7 @@ export async function filesOf(defaults: DefaultsFile, maps: MapEntries, users: R
     // HAProxy reads it as its own user, and hashed passwords are nobody else's.
     { path: router.users, content: usersConfig(users), mode: 0o600, owner: await routerOwner() },
     { path: router.probes, content: (defaults.router?.probes ?? builtInRouter.probes).map((path) => `${path}\n`).join('') },
+    { path: router.adoptable, content: mapText(new Map(adoptableNames(defaults.adopt).map((name) => [name, 'adopt']))) },
     ...[...routerPages()].map(([name, content]) => ({ path: `${router.pagesDir}/${name}`, content })),
     { path: router.upstreamCa, content: await authorities(defaults.router?.upstreamCa) },
     ...mapNames.map((name) => ({ path: mapFile(name), content: mapText(maps[name]) })),

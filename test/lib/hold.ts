@@ -9,7 +9,7 @@ test('a name that the map has by now is passed on, wildcards too; passthrough an
   const directory = await mkdtemp(path.join(os.tmpdir(), 'sitegen-'));
   t.teardown(() => rm(directory, { recursive: true }));
   const file = path.join(directory, 'names.map');
-  const decide = makeDecision(file);
+  const decide = makeDecision({ names: file, adoptable: `${file}.none`, adopt: () => Promise.reject(new Error('nobody asked')), now: () => 0 });
   t.is(await decide('a.example.com'), 'refuse', 'without a map');
   await writeFile(file, 'a.example.com a.example.com|serve\n*.w.example.com a.example.com|serve\np.example.com p.example.com|pass\n');
   t.is(await decide('a.example.com'), 'pass');
@@ -18,6 +18,32 @@ test('a name that the map has by now is passed on, wildcards too; passthrough an
   await writeFile(file, 'b.example.com b.example.com|redirect\n');
   t.is(await decide('b.example.com'), 'pass', 'after a change of the map');
   t.is(await decide('a.example.com'), 'refuse');
+});
+
+test('a name that may be adopted is passed on once its site is here, and else refused at once for a while', async (t) => {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'sitegen-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const [names, adoptable] = [path.join(directory, 'names.map'), path.join(directory, 'adoptable.map')];
+  await writeFile(names, '');
+  await writeFile(adoptable, '*.example.com adopt\n');
+  const asked: string[] = [];
+  let now = 0;
+  const adopt = async (name: string) => {
+    asked.push(name);
+    if (name !== 'a.example.com') return 'refused';
+    await writeFile(names, 'a.example.com a.example.com|serve\n');
+    return 'adopted';
+  };
+  const decide = makeDecision({ names, adoptable, adopt, now: () => now });
+  t.is(await decide('a.example.com'), 'pass');
+  t.is(await decide('a.example.com'), 'pass');
+  for (let count = 0; count < 3; count += 1) t.is(await decide('b.example.com'), 'refuse');
+  t.is(await decide('a.b.example.com'), 'refuse', 'a wildcard is for one label');
+  t.is(await decide('c.example.org'), 'refuse');
+  t.deepEqual(asked, ['a.example.com', 'b.example.com']);
+  now = 61_000;
+  t.is(await decide('b.example.com'), 'refuse');
+  t.is(asked.length, 3, 'asked again later');
 });
 
 test('of a flood of names only the first get a line, and the others one together', (t) => {

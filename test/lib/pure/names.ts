@@ -145,6 +145,7 @@ test('all names of a domain', (t) => {
     watchBackupUnit: 'sitegen-watch@my-site.org.service',
     rehearseUnit: 'sitegen-rehearse@my-site.org.service',
     fenceUnit: 'sitegen-fence@my-site.org.service',
+    adoptUnit: 'sitegen-adopt@my-site.org.service',
     dumpLock: '/run/sitegen/sites/my-site.org.dump',
     pushLock: '/run/sitegen/sites/my-site.org.push',
     dumpUnit: 'sitegen-dump@my-site.org.service',
