@@ -151,6 +151,8 @@ test('all names of a domain', (t) => {
     dumpUnit: 'sitegen-dump@my-site.org.service',
     dumpTimer: 'sitegen-dump@my-site.org.timer',
     pushUnit: 'sitegen-push@my-site.org.service',
+    pushTimer: 'sitegen-push@my-site.org.timer',
+    stateLock: '/run/sitegen/sites/my-site.org.state',
     cgroup: `/sys/fs/cgroup/site.slice/${slice}`,
     appCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}`,
     certDir: '/var/lib/sitegen/certs/my-site.org',
