@@ -7,7 +7,7 @@ umask 022
 cd "$(dirname "$0")"
 
 code=/usr/lib/sitegen
-packages=(docker.io iproute2 nftables netcat-openbsd curl nodejs busybox-static util-linux haproxy nginx git openssl ca-certificates)
+packages=(docker.io iproute2 nftables netcat-openbsd curl nodejs busybox-static util-linux haproxy nginx git openssh-client openssl ca-certificates)
 
 say() { echo "install: $*" >&2; }
 fail() {
@@ -131,7 +131,7 @@ EOF
 chmod 755 /usr/bin/sitegen
 
 install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
-install -d -m 700 /var/lib/sitegen/certs /var/lib/sitegen/acme
+install -d -m 700 /var/lib/sitegen/{certs,acme,backup,git,rehearsal} /etc/sitegen/keys
 install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
@@ -156,7 +156,7 @@ systemctl try-reload-or-restart sitegen-static.service
 # While somebody asks it again and again, it does not end by itself, and parts of it are gone.
 systemctl try-restart sitegen-responder.service
 systemctl enable --quiet --now docker.service
-systemctl enable --quiet sitegen-network.service sitegen-certs.service
+systemctl enable --quiet sitegen-network.service sitegen-certs.service sitegen-watch-boot.service
 # They wait for somebody who asks, and cost nothing until then.
 for unit in units/sitegen-*.{socket,timer,path}; do
   [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"

@@ -4,7 +4,6 @@
 # for the dump; the second time, while connections are held, only if somebody came meanwhile.
 # A failure keeps nobody: nothing is deleted, the dump's alarm goes out, and the watch tries again.
 set -u
-[[ -e /usr/lib/sitegen/dump.mjs ]] || exit 0 # TEMPORARY
 [[ -n ${MAINPID:-} ]] || exit 0
 read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
 mark=/run/sitegen/sites/$SITEGEN_DUMP.traffic

@@ -73,7 +73,7 @@ echo "awake: woken by $cause; create $create_ms ms, start $start_ms ms, ready $(
 (
   systemd-notify --ready
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
-  [[ -z ${SITEGEN_DUMP:-} || ! -e /usr/lib/sitegen/dump.mjs ]] || systemctl start --no-block "$SITEGEN_DUMP.timer"
+  [[ -z ${SITEGEN_DUMP:-} ]] || systemctl start --no-block "$SITEGEN_DUMP.timer"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
 

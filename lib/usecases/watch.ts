@@ -1,5 +1,5 @@
 import type { Systemd } from '../effects/systemd.ts';
-import { staleness } from '../pure/backup.ts';
+import { staleness, type BackupState } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
@@ -44,7 +44,7 @@ export async function watchBackups(systemd: Systemd, boot: boolean, clock: () =>
         await systemd.enqueue(names.pushUnit);
         lines.push(`${file.domain}: pushing`);
       }
-      if (awakeSince === undefined && await wantsDump(file, state, clock())) {
+      if (awakeSince === undefined && wantsDump(file, state, clock())) {
         await retryDump(systemd, file);
         lines.push(`${file.domain}: dumped`);
       }
@@ -73,7 +73,7 @@ async function awakeSinceOf(systemd: Systemd, service: string, now: Date): Promi
 }
 
 /** One without a container is looked at once a day; a container's site is dumped as it falls asleep. */
-async function wantsDump(file: SiteFile, state: Awaited<ReturnType<typeof readState>>, now: Date): Promise<boolean> {
+function wantsDump(file: SiteFile, state: BackupState, now: Date): boolean {
   if (state.error !== null) return true;
   if (file.passthrough || file.redirect || file.proxy) return state.commit === null;
   return file.static !== undefined && (state.dumpedAt === null || now.getTime() - Date.parse(state.dumpedAt) > dayMs);
