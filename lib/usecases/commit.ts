@@ -67,7 +67,11 @@ export async function commitSite(options: CommitOptions): Promise<CommitResult> 
   const store = await openStore(repository, parent);
   try {
     const found: Found[] = [];
-    for await (const item of tree.walk({ exclude, warn: warnings.add })) found.push(item);
+    const { all: diskBytes } = roomOf(dataDir);
+    for await (const item of tree.walk({ exclude, warn: warnings.add })) {
+      if ((item.size ?? 0) > diskBytes) warnings.add(`${showPath(item.path)} was left out: it claims to be larger than the disk`);
+      else found.push(item);
+    }
     const seen = parseSeen(await readIfThere(backupCache));
     const unread = (item: Found) => item.kind === 'file' && !(isSeen(seen.get(item.path), item.stat) && store.has(storedPath(item.path), seen.get(item.path)?.blob));
     requireRoom(options, found.filter(unread));
@@ -100,9 +104,8 @@ interface Gathering {
 /** Stores all data and says what it is; what disappears meanwhile is left out. */
 async function gather({ options, tree, store, found, unread, seen, nowSeen, warn }: Gathering): Promise<Item[]> {
   const items: Item[] = [];
-  const { all: diskBytes } = roomOf(options.names.dataDir);
   for (const entry of sortItems(found)) {
-    const { stat, ...item } = entry;
+    const { stat: _, ...item } = entry;
     const at = storedPath(item.path);
     if (item.kind === 'directory') {
       items.push(item);
@@ -114,8 +117,6 @@ async function gather({ options, tree, store, found, unread, seen, nowSeen, warn
       if (last) nowSeen.set(item.path, last);
       store.keep(at, storedMode(item), last?.blob ?? '');
       items.push({ ...item, blob: last?.blob });
-    } else if ((stat?.size ?? 0) > diskBytes) {
-      warn(`${showPath(item.path)} was left out: it claims to be larger than the disk`);
     } else {
       const read = await readSettled(() => tree.open(item), store, at, () => {
         warn(`${showPath(item.path)} was written to each of the ${readsMax} times that it was read: its backup may be partly old and partly new`);

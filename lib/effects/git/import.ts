@@ -150,7 +150,8 @@ export function openImport(repository: string): Import {
   const write = async (data: Buffer | string) => {
     if (child.exitCode !== null || child.signalCode !== null) await gone;
     const buffer = typeof data === 'string' ? Buffer.from(data, 'latin1') : data;
-    if (!child.stdin.write(buffer)) await Promise.race([once(child.stdin, 'drain'), gone]);
+    // A broken pipe is told better by what git says at its end.
+    if (!child.stdin.write(buffer)) await Promise.race([once(child.stdin, 'drain').catch(() => gone), gone]);
   };
   return {
     async blob(size, content) {
