@@ -19,6 +19,7 @@ import { maintenanceCommand } from './maintenance.ts';
 import { passwordCommand } from './password.ts';
 import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
+import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
@@ -40,6 +41,8 @@ const parser = yargs(hideBin(process.argv))
   .command(addCommand)
   .command(adoptCommand)
   .command(restoreCommand)
+  .command(renameCommand)
+  .command(cloneCommand)
   .command(maintenanceCommand)
   .command(routerCommand)
   .command(passwordCommand)

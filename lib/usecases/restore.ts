@@ -137,13 +137,19 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
   return { commit: chosen.commit, from: chosen.from, ...done };
 }
 
-/** The tree beside the site gets what backups do not contain, and has its dump loaded by the first container. */
-export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site' | 'image'>): Promise<void> {
+/**
+ * The tree beside the site gets what backups do not contain, and has its dump loaded by the first container.
+ * @param renamedFrom the domain that it had in the backup, when that is another
+ */
+export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site' | 'image'>, renamedFrom?: string): Promise<void> {
   const inNext = (path: string) => `${names.nextDir}${path.slice(names.siteDir.length)}`;
   const { dataDirs } = await wantOf(loaded);
   for (const directory of dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeBelow(paths.stateDir, inNext(directory));
-  const load = loaded.site.workload !== undefined && (loaded.site.workload.hooks.load !== undefined || (await namesIn(inNext(`${names.metaDir}/dump`))).length > 0);
-  if (load) await writeAtomic({ path: inNext(names.pendingFile), content: formatPending(pendingOf({ load })), mode: 0o600 });
+  const { workload } = loaded.site;
+  if (!workload) return;
+  const load = workload.hooks.load !== undefined || (await namesIn(inNext(`${names.metaDir}/dump`))).length > 0;
+  const pending = pendingOf({ load, renamedFrom: workload.hooks.rename && renamedFrom });
+  if (load || pending.renamedFrom !== undefined) await writeAtomic({ path: inNext(names.pendingFile), content: formatPending(pending), mode: 0o600 });
 }
 
 async function refuseNewer({ domain, repository }: SiteNames, { commit }: Chosen, present: string | undefined, force: boolean): Promise<void> {

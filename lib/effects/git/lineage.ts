@@ -50,6 +50,13 @@ export async function moveMain(repository: string, to: string, from: string | un
   await askGit({ repository, what: `move the branch of ${repository}`, args: ['update-ref', 'refs/heads/main', to, ...(from === 'anywhere' ? [] : [from ?? '0'.repeat(to.length)])] });
 }
 
+/** Forgets what servers have had of a repository, as it has another name there from now on. */
+export async function forgetServers(repository: string): Promise<void> {
+  const what = `read ${repository}`;
+  const refs = await askGit({ repository, what, args: ['for-each-ref', '--format=delete %(refname)', 'refs/remotes'] });
+  if (refs !== '') await askGit({ repository, what, args: ['update-ref', '--stdin'] }, `${refs}\n`);
+}
+
 /**
  * Makes a commit with the files of one and the histories of several, which ends their being apart:
  * every server can go on from what it has.
