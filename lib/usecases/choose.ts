@@ -79,9 +79,11 @@ export async function chooseBackup(search: Search): Promise<Chosen | NoBackup> {
 
 /** Fetches a server's history, unless its last commit is there already. */
 async function bring(store: Store, { names: { id, repository }, report, progress }: Search, { commit }: Extract<Found, { state: 'commit' }>): Promise<string> {
-  if (await headOf(repository, commit) !== undefined) return commit;
-  report(`fetching from ${store.url}`);
-  return fetching(repository, () => store.fetch(repository, id, progress));
+  return fetching(repository, async () => {
+    if (await headOf(repository, commit) !== undefined) return commit;
+    report(`fetching from ${store.url}`);
+    return store.fetch(repository, id, progress);
+  });
 }
 
 /** One at a time in a repository: two would take each other's locks for somebody else's. */

@@ -209,7 +209,7 @@ guestTest('of a server whose repository is damaged the other is taken', async (t
       file=$(find ${servers[0]?.directory ?? ''}/${domain}.git/objects -type f -printf '%s %p\\n' | sort -n | tail -1 | cut -d' ' -f2); chmod u+w "$file"; : > "$file"`);
     const { code, stderr } = await guest.sitegen('restore', domain);
     t.is(code, 0, stderr);
-    t.regex(stderr, /warning: .*2201/);
+    t.regex(stderr, /taking .* from .*2202/);
     t.is(await page(guest, address, '/db/store'), 'installed\nfirst');
     t.is(await guest.sh(`${git} -C ${repository} merge-base --is-ancestor ${commit} main && echo yes`), 'yes');
   });
