@@ -6,7 +6,7 @@ import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
-import { exchange, exitCodeOf, kill, reasonFor, type Command, type Streams } from './docker/exec.ts';
+import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
 export interface ContainerState {
@@ -53,7 +53,7 @@ export interface Docker {
    * Runs a program in a running container, be it one that is not ours; any exit code is a result.
    * When this throws, the program has been killed, with all that is still in its process group.
    * @returns its exit code, and the last 4 kB that it wrote to standard error
-   * @throws also when the container ends meanwhile, and what the receivers throw
+   * @throws also when there is no such program, when the container ends meanwhile, and what the receivers throw
    */
   exec(container: string, command: Command, streams?: Streams): Promise<{ exitCode: number; stderrTail: string }>;
   /** Removes a container of ours, running or not; one that is missing counts as removed. */
@@ -140,10 +140,12 @@ export function connectDocker(): Docker {
         AttachStdin: stdin !== undefined, AttachStdout: true, AttachStderr: true, ...abort,
       }).catch((error: unknown) => { throw reasonFor(error, signal); });
       try {
-        const stderrTail = await exchange(await exec.start({ hijack: true, stdin: stdin !== undefined, ...abort }), streams);
+        const { stderrTail, head } = await exchange(await exec.start({ hijack: true, stdin: stdin !== undefined, ...abort }), streams);
         const exitCode = await exitCodeOf(exec);
         const { State } = await api.getContainer(container).inspect();
         if (exitCode === undefined || !State.Running) throw new SitegenError(`the container ${container} ended while ${command.argv[0] ?? ''} ran in it`, { hint: `look at: docker logs ${container}` });
+        const why = notStarted(exitCode, head);
+        if (why !== undefined) throw new SitegenError(`${command.argv[0] ?? ''} cannot be run in ${container}: ${why}`, { hint: 'is the program in the image, and executable?' });
         return { exitCode, stderrTail };
       } catch (error) {
         await kill(exec);

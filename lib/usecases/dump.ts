@@ -151,17 +151,17 @@ async function openDatabase(docker: Pick<Docker, 'find' | 'exec'>, names: InCont
       if (!dump.tablesArgv || !dump.way) return [];
       const printed: Buffer[] = [];
       const { exitCode, stderrTail } = await run(dump.tablesArgv, { stdout: (data) => { printed.push(Buffer.from(data)); } });
-      if (exitCode !== 0) throw new SitegenError(`the database does not list its tables: exit code ${exitCode}${said(stderrTail)}`);
+      if (exitCode !== 0) throw new SitegenError(`the database does not list its tables: exit code ${exitCode}${said(stderrTail)}`, { hint: 'do dump.database and dump.user fit what is in the container?' });
       return parseTables(dump.way, Buffer.concat(printed));
     },
   };
 }
 
-/** The id of a site's container. @throws SitegenError when it does not run */
+/** The name of a site's container. @throws SitegenError when it does not run */
 async function runningContainer(docker: Pick<Docker, 'find'>, names: InContainer): Promise<string> {
   const found = await docker.find(names.container, names.domain);
   if (found?.running !== true) throw new SitegenError(`its container ${names.container} does not run`, { hint: `wake it: sitegen start ${names.domain}` });
-  return found.id;
+  return found.name;
 }
 
 /** Runs an action with an end to it, and says of which site and what an error is. */

@@ -27,13 +27,15 @@ interface Exec {
 }
 
 const tailBytes = 4096;
+const headBytes = 1024;
 
-/** Passes a program's input and output on until it ends. @returns the end of its standard error */
-export async function exchange(socket: Duplex, { stdin, stdout, stderr, signal }: Streams): Promise<string> {
+/** Passes a program's input and output on until it ends. @returns the end of its standard error, and the beginning of its output */
+export async function exchange(socket: Duplex, { stdin, stdout, stderr, signal }: Streams): Promise<{ stderrTail: string; head: string }> {
   const { write, rest } = demultiplexer();
   const end = () => { socket.destroy(); };
   signal?.addEventListener('abort', end);
   let tail = Buffer.alloc(0);
+  let head = Buffer.alloc(0);
   const broken: Error[] = [];
   // A program that ends before it has read all is told by its exit code; a source that breaks, here.
   stdin?.once('error', (error) => broken.push(error));
@@ -41,6 +43,7 @@ export async function exchange(socket: Duplex, { stdin, stdout, stderr, signal }
   try {
     for await (const chunk of socket) {
       for (const { stream, data } of write(chunk as Buffer)) {
+        if (stream === 'stdout' && head.length < headBytes) head = Buffer.concat([head, data.subarray(0, headBytes)]);
         if (stream === 'stderr') tail = Buffer.concat([tail, data]).subarray(-tailBytes);
         await (stream === 'stderr' ? stderr : stdout)?.(data);
       }
@@ -55,7 +58,15 @@ export async function exchange(socket: Duplex, { stdin, stdout, stderr, signal }
     socket.destroy();
     await feeding;
   }
-  return tail.toString('utf8').trim();
+  return { stderrTail: tail.toString('utf8').trim(), head: head.toString('utf8') };
+}
+
+/**
+ * Why a program could not be started at all. Docker (26.1) writes that into the program's own
+ * output, with a carriage return as terminals want it.
+ */
+export function notStarted(exitCode: number, head: string): string | undefined {
+  return (exitCode === 126 || exitCode === 127) && /^(OCI runtime exec failed|unable to find user).*\r\n$/.test(head) ? head.trim() : undefined;
 }
 
 /** The exit code, which Docker knows a moment after the output has ended; undefined when the program was never seen to end. */
