@@ -145,7 +145,7 @@ export function connectDocker(): Docker {
         const { State } = await api.getContainer(container).inspect();
         if (exitCode === undefined || !State.Running) throw new SitegenError(`the container ${container} ended while ${command.argv[0] ?? ''} ran in it`, { hint: `look at: docker logs ${container}` });
         const why = notStarted(exitCode, head);
-        if (why !== undefined) throw new SitegenError(`${command.argv[0] ?? ''} cannot be run in ${container}: ${why}`, { hint: 'is the program in the image, and executable?' });
+        if (why !== undefined) throw new SitegenError(`${command.argv[0] ?? ''} cannot be run in ${container}: ${why}`, { hint: why.includes('paused') ? 'it is frozen: sitegen start thaws it' : 'is the program in the image, and executable?' });
         return { exitCode, stderrTail };
       } catch (error) {
         await kill(exec);

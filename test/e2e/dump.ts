@@ -128,6 +128,13 @@ guestTest('whatever goes wrong, the last good dump stays and nothing is left bes
   await refused({ way: 'postgresql', database: 'shop' }, /the container has no program psql/);
   await inside(guest, 'chmod +x /usr/bin/pg_dump /usr/bin/psql; mv /usr/bin/hidden /usr/bin/mariadb-dump; mv /usr/bin/hidden-too /usr/bin/mysqldump || true');
 
+  await guest.sh(`systemctl freeze ${container}-app.slice`);
+  try {
+    await refused({ way: 'mariadb', database: 'shop' }, /cannot exec in a paused container/);
+  } finally {
+    await guest.sh(`systemctl thaw ${container}-app.slice`);
+  }
+
   // Its tables are locked by somebody, so the dump is in the middle when the container dies.
   await inside(guest, 'mariadb shop -e "CREATE TABLE held (a INT) ENGINE=MyISAM"');
   await guest.sh(`systemd-run --collect --unit test-lock docker exec ${container} mariadb shop -e 'LOCK TABLES held WRITE; SELECT SLEEP(60)'; sleep 1`);
