@@ -1,5 +1,6 @@
 import { addressesOf, ownAddresses } from '../effects/dns.ts';
 import { moveMain } from '../effects/git/lineage.ts';
+import { headOf } from '../effects/git/objects.ts';
 import { exists, remove, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { withLock } from '../effects/lock.ts';
@@ -66,7 +67,10 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   const names = siteNames(domain);
   const defaults = await loadDefaults();
   const fenced = await readFence(names);
-  if (await exists(names.settingsFile) && !fenced) throw new SitegenError(`${domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${domain}` });
+  if (await exists(names.settingsFile) && !fenced) {
+    if (await isWhole(names)) throw new SitegenError(`${domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${domain}` });
+    return withLock(names.restoreLock, {}, () => finish(deps, names));
+  }
   await requireDns(domain, defaults, request.force);
   if (fenced) return takeBack(deps, names, request, defaults);
   return withLock(names.restoreLock, { waiting: () => { deps.report(`${domain}: waiting for another restore of it`); } }, () => adoptLocked(deps, names, request, defaults));
@@ -154,6 +158,24 @@ async function adoptLocked(deps: RestoreDeps, names: SiteNames, request: AdoptRe
     for (const back of undo.reverse()) await back().catch((undoing: unknown) => { report(`while undoing: ${reasonOf(undoing)}`); });
     throw error;
   }
+}
+
+/** Whether a site's settings are of one that is whole, and not of an adoption that was killed. */
+export async function isWhole(names: Pick<SiteNames, 'settingsFile' | 'metaDir'>): Promise<boolean> {
+  return await exists(names.settingsFile) && !await exists(adoptingFile(names.metaDir));
+}
+
+/** Does what a killed adoption has left to do: units and router. */
+async function finish(deps: RestoreDeps, names: SiteNames): Promise<Adopted> {
+  deps.report(`${names.domain}: finishing an adoption that was cut short`);
+  await withLock(paths.machineLock, {}, async () => {
+    const { faults: [fault] } = await apply(deps, [names.domain]);
+    if (fault) throw new SitegenError(fault.reason);
+  });
+  await remove(adoptingFile(names.metaDir));
+  await remove(names.formerDir);
+  await deps.systemd.enqueue(names.dumpUnit);
+  return { commit: await headOf(names.repository), from: 'an adoption that was cut short', files: 0, bytes: 0 };
 }
 
 /** There until a tree that was adopted is a site. */

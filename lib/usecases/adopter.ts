@@ -1,8 +1,8 @@
-import { exists } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { candidatesFor, makeRefusals } from '../pure/adopt.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { parseDomain, siteNames } from '../pure/names.ts';
+import { isWhole } from './adopt.ts';
 import { loadDefaults } from './settings.ts';
 
 /** How many at once unless `adopt.atOnce` says so, and how many names may wait for their turn. */
@@ -36,14 +36,14 @@ export function makeAdopter({ systemd, now, report }: { systemd: () => Promise<P
   };
 
   const bring = async (domain: string, most: number): Promise<boolean> => {
-    const { adoptUnit, settingsFile } = siteNames(domain);
-    if (await exists(settingsFile)) return true;
+    const names = siteNames(domain);
+    if (await isWhole(names)) return true;
     if (refusals.has(domain) || waiting.length >= waitingMax) return false;
     await inTurn(most, async () => {
       const manager = await systemd();
-      await manager.start(adoptUnit).catch((error: unknown) => { report(reasonOf(error)); });
+      await manager.start(names.adoptUnit).catch((error: unknown) => { report(reasonOf(error)); });
     });
-    const here = await exists(settingsFile);
+    const here = await isWhole(names);
     if (!here) refusals.add(domain);
     return here;
   };
