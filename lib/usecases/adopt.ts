@@ -13,6 +13,7 @@ import { noState } from '../pure/renewal.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
 import { add } from './add.ts';
+import { adoptingFile, isWhole } from './adopting.ts';
 import { apply } from './apply.ts';
 import { accept, installCertificate, namesOf, uninstallCertificate } from './certs.ts';
 import { chooseBackup, requireSigned, type Chosen } from './choose.ts';
@@ -160,11 +161,6 @@ async function adoptLocked(deps: RestoreDeps, names: SiteNames, request: AdoptRe
   }
 }
 
-/** Whether a site's settings are of one that is whole, and not of an adoption that was killed. */
-export async function isWhole(names: Pick<SiteNames, 'settingsFile' | 'metaDir'>): Promise<boolean> {
-  return await exists(names.settingsFile) && !await exists(adoptingFile(names.metaDir));
-}
-
 /** Does what a killed adoption has left to do: units and router. */
 async function finish(deps: RestoreDeps, names: SiteNames): Promise<Adopted> {
   deps.report(`${names.domain}: finishing an adoption that was cut short`);
@@ -176,11 +172,6 @@ async function finish(deps: RestoreDeps, names: SiteNames): Promise<Adopted> {
   await remove(names.formerDir);
   await deps.systemd.enqueue(names.dumpUnit);
   return { commit: await headOf(names.repository), from: 'an adoption that was cut short', files: 0, bytes: 0 };
-}
-
-/** There until a tree that was adopted is a site. */
-function adoptingFile(metaDir: string): string {
-  return `${metaDir}/adopting`;
 }
 
 /** What was there before the tree was replaced. */

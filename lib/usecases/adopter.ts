@@ -2,7 +2,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { candidatesFor, makeRefusals } from '../pure/adopt.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { parseDomain, siteNames } from '../pure/names.ts';
-import { isWhole } from './adopt.ts';
+import { isWhole } from './adopting.ts';
 import { loadDefaults } from './settings.ts';
 
 /** How many at once unless `adopt.atOnce` says so, and how many names may wait for their turn. */
