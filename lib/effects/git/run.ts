@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { simpleGit, type SimpleGit, type SimpleGitProgressEvent } from 'simple-git';
 import { SitegenError } from '../../pure/errors.ts';
+import { formatMs } from '../../pure/quantities.ts';
 import { withoutCredentials } from '../../pure/static.ts';
 
 /** What a run of git may do, and where. */
@@ -46,7 +47,7 @@ export async function run(setting: Setting, action: (git: SimpleGit) => Promise<
   try {
     return (await action(open(setting, whole.signal))).trim();
   } catch (error) {
-    const late = whole.signal.aborted ? `it took longer than ${Math.round(wholeMs / 60_000)} minutes` : undefined;
+    const late = whole.signal.aborted ? `it took longer than ${formatMs(wholeMs)}` : undefined;
     throw toSitegenError(setting, error, late);
   } finally {
     clearTimeout(timer);
@@ -71,7 +72,7 @@ function open({ cwd, gitDir, index, silentMs, progress, config = [], environment
 
 /** Nothing of the machine's or root's own configuration, and nobody to answer questions. */
 export function gitEnvironment(): Record<string, string> {
-  const passed = ['PATH', 'SSH_AUTH_SOCK', 'http_proxy', 'https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY'];
+  const passed = ['PATH', 'TMPDIR', 'SSH_AUTH_SOCK', 'http_proxy', 'https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY'];
   return {
     ...Object.fromEntries(passed.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
     HOME: os.homedir(),
@@ -93,8 +94,9 @@ export function toSitegenError({ what, hints: own = [] }: Pick<Setting, 'what' |
   }
   // Progress is written over itself, and says nothing about the reason.
   const lines = withoutCredentials(said).split(/[\r\n]+/).map((line) => line.trim()).filter((line) => line !== '' && !/\d+% \(\d+\/\d+\)|^(remote: )?Enumerating objects: /.test(line));
+  const told = lines.filter((line) => !/^fatal: Could not read from remote repository|^Please make sure you have the correct access|^and the repository exists/.test(line));
   const reason = late ?? (said.includes('block timeout reached') ? 'it was silent for too long' : undefined)
-    ?? lines.find((line) => /^(fatal|error|remote|ssh|.*denied|.*failed):/i.test(line)) ?? lines.at(-1) ?? 'no reason was given';
+    ?? told.find((line) => /^(fatal|error|remote|ssh|.*denied|.*failed):/i.test(line)) ?? told.at(-1) ?? lines[0] ?? 'no reason was given';
   return new SitegenError(`cannot ${what}: ${reason.replace(/^(fatal|error): /, '')}`, { cause: error, hint: [...own, ...hints].find(([pattern]) => pattern.test(said))?.[1] });
 }
 
