@@ -87,7 +87,7 @@ guestTest('kill -9 of either side in a push moves no branch and leaves nothing b
   try {
     const big = await commitAlone(guest, 'head -c 40000000 /dev/urandom >big.bin');
     const incoming = () => far.sh(`find ${held}/objects -maxdepth 1 -name '*incoming-*' | wc -l`);
-    for (const [side, kill] of [['sender', async () => guest.sh('for pid in $(pgrep -f "[g]it.*push --porcelain"); do kill -9 $pid; done')], ['receiver', async () => far.sh('for pid in $(pgrep -u sitegen-buddy); do kill -9 $pid; done')]] as const) {
+    for (const [side, kill] of [['sender', async () => guest.sh('pids=$(pgrep -x git); kill -9 $pids')], ['receiver', async () => far.sh('for pid in $(pgrep -u sitegen-buddy); do kill -9 $pid; done')]] as const) {
       const pushing = pushNow(guest);
       await until(`${side}: objects are coming`, async () => await incoming() !== '0', 20_000);
       await kill();

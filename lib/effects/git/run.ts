@@ -62,6 +62,8 @@ function open({ cwd, gitDir, index, silentMs, progress, config = [], environment
     ...(silentMs !== undefined && { timeout: { block: silentMs } }),
     ...(progress && { progress: ({ stage, progress: percent }: SimpleGitProgressEvent) => { progress(stage, percent); } }),
     config: [...safeConfig, ...config],
+    // It takes a git that was killed for one that is done.
+    errors: (error, { exitCode }) => error ?? ((exitCode as number | null) === null ? new Error('git was killed') : undefined),
     // All of these guard against arguments of strangers; ours are constant or checked in the settings.
     unsafe: {
       allowUnsafeHooksPath: true, allowUnsafeFsMonitor: true, allowUnsafeProtocolOverride: true, allowUnsafeTemplateDir: true,
