@@ -95,6 +95,18 @@ guestTest('a password comes from a variable of the container', async (t, guest) 
   }
 });
 
+guestTest('a user of the container whom MariaDB knows by its socket can dump and load the database of its own', async (t, guest) => {
+  await awake(guest);
+  await inside(guest, `mariadb -e "CREATE OR REPLACE DATABASE blog; CREATE USER IF NOT EXISTS 'www-data'@localhost IDENTIFIED VIA unix_socket; GRANT ALL ON blog.* TO 'www-data'@localhost;
+    USE blog; CREATE TABLE posts (id INT PRIMARY KEY, t TEXT); INSERT INTO posts VALUES (2, 'b'), (1, 'a'); CREATE TABLE old (id INT) ENGINE=MyISAM"`);
+  const settings: DumpSettings = { way: 'mariadb', database: 'blog', user: 'www-data' };
+  await dumped(t, guest, settings, 'first');
+  await inside(guest, 'mariadb blog -e "CREATE TABLE more (a INT); DELETE FROM posts"');
+  t.is((await dumper(guest, { action: 'load', domain, settings, file: `${folder}/first` })).error, null);
+  await dumped(t, guest, settings, 'loaded');
+  await guest.sh(`cmp ${folder}/first ${folder}/loaded`);
+});
+
 guestTest('whatever goes wrong, the last good dump stays and nothing is left beside it', async (t, guest) => {
   await awake(guest);
   const file = `${folder}/kept`;

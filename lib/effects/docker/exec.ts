@@ -73,7 +73,11 @@ export function notStarted(exitCode: number, head: string): string | undefined {
 export async function exitCodeOf(exec: Exec): Promise<number | undefined> {
   for (let tries = 0; tries < 200; tries += 1) {
     const { Running, ExitCode } = await exec.inspect();
-    if (!Running) return ExitCode ?? undefined;
+    if (!Running) {
+      // A kill may be that of the whole container, of which Docker knows a moment later.
+      if (ExitCode === 137) await sleep(500);
+      return ExitCode ?? undefined;
+    }
     await sleep(25);
   }
   throw new SitegenError('a program in a container has closed its output and goes on');
