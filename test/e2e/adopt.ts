@@ -2,6 +2,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import type { ExecutionContext } from 'ava';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
+import { startDns } from './_dns.ts';
 import { guestTest, until, type Guest } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { point } from './_pebble.ts';
@@ -11,14 +12,6 @@ const here = '203.0.113.7';
 const elsewhere = '203.0.113.99';
 const data = `/var/lib/sitegen/sites/${domain}/data`;
 const git = `git -c safe.directory='*'`;
-
-/** Starts a name server with names that tests give addresses. */
-async function startDns(guest: Guest): Promise<void> {
-  await guest.sh(`systemctl stop pebble-dns named 2>/dev/null || true
-    doh=$(pebble-challtestsrv -h 2>&1 | grep -q -- -doh && echo '-doh=' || true)
-    systemd-run --quiet --collect --unit pebble-dns pebble-challtestsrv -dns01 127.0.0.1:53 -http01 '' -https01 '' -tlsalpn01 '' -management 127.0.0.1:8055 -defaultIPv4 '' -defaultIPv6 '' $doh
-    for i in $(seq 100); do curl -s http://127.0.0.1:8055/ >/dev/null && break; sleep 0.1; done`);
-}
 
 /** A machine with backup servers that has lost a site: the site was backed up by another, whose key it knows or not. */
 async function withLost(guest: Guest, settings: string, body: (first: { key: string; fingerprint: string }) => Promise<void>): Promise<void> {
