@@ -73,13 +73,13 @@ test('every limit of the schema has its name in units', (t) => {
 
 test('what no file says is built in', (t) => {
   const { workload, entry, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
-  t.deepEqual(site, { domain: 'example.com', aliases: [], redirects: [], enabled: true, recordedAddress: undefined, unixUpstream: undefined });
+  t.deepEqual(site, { domain: 'example.com', aliases: [], redirects: [], enabled: true, recordedAddress: undefined, unixUpstream: undefined, exclude: [], backedUp: true });
   t.deepEqual(entry, {
     targets: new Map([['', { kind: 'address' }]]), passthrough: undefined, www: 'redirect', http: 'redirect', certificate: 'acme', hsts: 'max-age=15552000',
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
     allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
   });
-  t.deepEqual(workload, { image: { reference: 'x' }, port: 80, env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000 });
+  t.deepEqual(workload, { image: { reference: 'x' }, port: 80, env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, rename: undefined } });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
 });
