@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { parseDomain, siteNames } from '../lib/pure/names.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { shortCommit } from '../lib/pure/static.ts';
 import { withMachine } from './connect.ts';
@@ -32,6 +33,7 @@ export const adoptCommand: CommandModule<object, Options> = {
     .option('automatic', { type: 'boolean', hidden: true }),
   async handler({ domain, from, app, force = false, check = false, proxy, automatic = false }) {
     const { adoptSite, checkAdopt, NotToAdopt } = await import('../lib/usecases/adopt.ts');
+    const { worked } = await import('../lib/usecases/alarm.ts');
     if (check) {
       print(await checkAdopt(domain));
       return;
@@ -41,6 +43,8 @@ export const adoptCommand: CommandModule<object, Options> = {
     try {
       const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxyProtocol: proxy !== undefined }));
       const what = done.commit === undefined ? 'is installed' : `is here, as in ${shortCommit(done.commit)}: ${done.files} files, ${formatBytes(done.bytes)}, from ${done.from}`;
+      // Whatever has kept it from coming by itself is over.
+      await worked(siteNames(parseDomain(domain)).adoptUnit, new Date());
       print(`${domain} ${what}, after ${((performance.now() - began) / 1000).toFixed(1)} s`);
     } catch (error) {
       if (!automatic || !(error instanceof NotToAdopt)) throw error;

@@ -178,3 +178,40 @@ guestTest('an adoption that fails leaves nothing, and can be repeated', async (t
     await expectHere(t, guest);
   });
 });
+
+guestTest('a site that another server has taken over comes back by force, as it is there', async (t, guest) => {
+  try {
+    await startDns(guest);
+    await startServers(guest, more({}));
+    await prepare(guest, domain);
+    const address = await addApp(guest, domain);
+    await page(guest, address, '/log');
+    t.is((await guest.sitegen('backup', 'now', '--wait', domain)).code, 0);
+    // What the other server does: its claim, signed with its own key, and a change of its visitors'.
+    await guest.sh(`
+      rm -rf /tmp/other /tmp/other-key*; ssh-keygen -q -t ed25519 -N '' -f /tmp/other-key
+      key=$(ssh-keygen -lf /tmp/other-key.pub | cut -d' ' -f2)
+      ${git} clone --quiet ${servers[0]?.directory ?? ''}/${domain}.git /tmp/other; cd /tmp/other
+      printf '{"epoch": 2, "server": "other", "key": "%s", "address": "203.0.113.99"}' "$key" > meta/epoch.json
+      echo 'from there' >> meta/dump/dump.sql
+      ${git} -c gpg.format=ssh -c user.signingKey=/tmp/other-key -c user.name=x -c user.email=x commit --quiet -S -am 'taken over'
+      ${servers.map(({ directory }) => `${git} push --quiet ${directory}/${domain}.git main`).join('\n')}`);
+    await settings(guest, { signers: await guest.sh('cut -d" " -f1,2 /tmp/other-key.pub') });
+    await guest.sh(`echo late > ${data}/files/late`);
+    await guest.sitegen('backup', 'now', '--wait', domain);
+    await until('it is forwarded', async () => (await guest.sh(`cat /var/lib/sitegen/router/maps/passthrough.map`)).includes('203.0.113.99'), 60_000);
+    t.is((await guest.sitegen('restore', domain)).code, 1);
+    const elsewhereStill = await guest.sitegen('adopt', domain);
+    t.regex(elsewhereStill.stderr, /has no address in DNS|leads to/);
+    const { code, stderr } = await guest.sitegen('adopt', '--force', domain);
+    t.is(code, 0, stderr);
+    t.is(await page(guest, (await guest.status(domain)).address, '/db/store'), 'installed\nfrom there');
+    await until('the servers know', async () => (await backupOf(guest, domain)).state === 'well', 60_000);
+    for (const { directory } of servers) t.regex(await guest.sh(`${git} -C ${directory}/${domain}.git show main:meta/epoch.json`), /"epoch": 3/);
+    t.regex(await guest.sh(`${git} -C ${servers[0]?.directory ?? ''}/${domain}.git for-each-ref`), /recover\//, 'what was late is kept aside');
+  } finally {
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
+    await endServers(guest);
+    await guest.sh('systemctl stop pebble-dns; sitegen apply --quiet');
+  }
+});
