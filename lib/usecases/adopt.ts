@@ -15,6 +15,7 @@ import { shortCommit } from '../pure/static.ts';
 import { add } from './add.ts';
 import { adoptingFile, isWhole } from './adopting.ts';
 import { apply } from './apply.ts';
+import { updateState } from './backup-state.ts';
 import { accept, installCertificate, namesOf, uninstallCertificate } from './certs.ts';
 import { chooseBackup, requireSigned, type Chosen } from './choose.ts';
 import { describeSource } from './restore-history.ts';
@@ -112,7 +113,7 @@ async function takeBack(deps: RestoreDeps, names: SiteNames, request: AdoptReque
     const { faults: [fault] } = await apply(deps, [names.domain]);
     if (fault) throw new SitegenError(fault.reason);
   });
-  await deps.systemd.enqueue(names.dumpUnit);
+  await tellServers(deps, names);
   return { commit, from: describeSource(from), files, bytes };
 }
 
@@ -152,8 +153,8 @@ async function adoptLocked(deps: RestoreDeps, names: SiteNames, request: AdoptRe
     });
     await remove(adoptingFile(names.metaDir));
     await remove(names.formerDir);
-    // Its commit tells everybody who has the site now.
-    await deps.systemd.enqueue(names.dumpUnit);
+    // That it is here is committed already, and has to be known to everybody.
+    await tellServers(deps, names);
     return { commit: chosen.commit, from: describeSource(chosen.from), ...done };
   } catch (error) {
     for (const back of undo.reverse()) await back().catch((undoing: unknown) => { report(`while undoing: ${reasonOf(undoing)}`); });
@@ -170,8 +171,15 @@ async function finish(deps: RestoreDeps, names: SiteNames): Promise<Adopted> {
   });
   await remove(adoptingFile(names.metaDir));
   await remove(names.formerDir);
-  await deps.systemd.enqueue(names.dumpUnit);
+  await tellServers(deps, names);
   return { commit: await headOf(names.repository), from: 'an adoption that was cut short', files: 0, bytes: 0 };
+}
+
+async function tellServers({ systemd, now }: RestoreDeps, names: SiteNames): Promise<void> {
+  const commit = await headOf(names.repository) ?? null;
+  const at = now().toISOString();
+  await updateState(names, (state) => ({ ...state, commit, committedAt: at, dumpedAt: at, error: null }));
+  await systemd.enqueue(names.pushUnit);
 }
 
 /** What was there before the tree was replaced. */

@@ -1,5 +1,5 @@
 import { isAncestor } from '../effects/git/objects.ts';
-import { joinHistories, moveMain } from '../effects/git/lineage.ts';
+import { commitFile, joinHistories, moveMain } from '../effects/git/lineage.ts';
 import type { Epoch } from '../pure/backup.ts';
 import { thisMachine } from '../pure/choose.ts';
 import type { SiteNames } from '../pure/names.ts';
@@ -18,8 +18,9 @@ export interface Continuation {
 }
 
 /**
- * Lets this machine's next commit have all of the histories in it, so that every server takes it;
- * where another server had the site, that is over with it.
+ * Lets this machine's branch have all of the histories in it, so that every server takes what comes
+ * next; where another server had the site, a commit says that this one has it now. That costs no look
+ * at the data, so nothing of the former server's can come in between.
  * @param last the end of this machine's branch
  */
 export async function goOnFrom({ names, chosen, defaults, proxyProtocol }: Continuation, last: string | undefined): Promise<void> {
@@ -31,7 +32,11 @@ export async function goOnFrom({ names, chosen, defaults, proxyProtocol }: Conti
   const highest = epochs.filter((epoch) => epoch !== undefined).reduce<Epoch | undefined>((high, epoch) => (epoch.epoch > (high?.epoch ?? 0) ? epoch : high), undefined);
   const self = await thisServer(defaults);
   const now = await epochOf(repository, main);
-  if (highest && (highest.key !== self.key || now?.epoch !== highest.epoch)) await claimEpoch(names, highest, defaults, { proxyProtocol: proxyProtocol === true });
+  if (!highest || (highest.key === self.key && now?.epoch === highest.epoch)) return;
+  const claim = await claimEpoch(names, highest, defaults, { proxyProtocol: proxyProtocol === true });
+  const { file: signingKey } = await ensureServerKey();
+  const content = `${JSON.stringify(claim, undefined, 2)}\n`;
+  await moveMain(repository, await commitFile(repository, { parent: main, path: 'meta/epoch.json', content, message: `${domain}: taken over by ${claim.server}`, signingKey }), main);
 }
 
 /**

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { headOf, isAncestor } from '../../lib/effects/git/objects.ts';
-import { commitAt, findCommit, joinHistories, moveMain } from '../../lib/effects/git/lineage.ts';
+import { commitAt, commitFile, findCommit, joinHistories, moveMain } from '../../lib/effects/git/lineage.ts';
 import { signatureOf } from '../../lib/effects/git/signature.ts';
 import { openStore, type Store } from '../../lib/effects/git/store.ts';
 import { thisMachine } from '../../lib/pure/choose.ts';
@@ -186,6 +186,22 @@ test('an earlier moment is found by commit and by time', async (t) => {
   t.is(await findCommit(world.repository('here'), world.at('b'), [world.at('c')]), world.at('b'));
 });
 
+test('a commit can differ by one file, without a look at the others', async (t) => {
+  const world = new World(t);
+  const work = path.join(world.root, 'work');
+  execFileSync('sh', ['-c', 'mkdir -p meta data; echo old > meta/epoch.json; echo other > meta/other; printf x > data/file'], { cwd: work });
+  const parent = world.commit('a');
+  world.put('here', 'a');
+  const repository = world.repository('here');
+  const key = path.join(world.root, 'key');
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+  const commit = await commitFile(repository, { parent, path: 'meta/epoch.json', content: 'new\n', message: 'told', signingKey: key });
+  t.is(world.git(repository, ['diff', '--name-only', parent, commit]), 'meta/epoch.json');
+  t.is(world.git(repository, ['show', `${commit}:meta/epoch.json`]), 'new');
+  t.is(world.git(repository, ['rev-parse', `${commit}^`]), parent);
+  t.is(world.git(repository, ['fsck', '--strict']), '');
+});
+
 test('a signature says whose a commit is, and of which histories it makes one', async (t) => {
   const world = new World(t);
   history(world);
@@ -213,6 +229,8 @@ test('a signature says whose a commit is, and of which histories it makes one', 
   const forged = world.git(repository, ['cat-file', 'commit', joined]).replace('one again', 'one forged');
   const id2 = execFileSync('git', ['hash-object', '-t', 'commit', '-w', '--stdin'], { cwd: repository, input: `${forged}\n`, encoding: 'utf8' }).trim();
   t.is((await signatureOf(repository, id2, [own.publicKey])).state, 'bad');
+  const told = await commitFile(repository, { parent: joined, path: 'meta/epoch.json', content: '{}\n', message: 'told', signingKey: own.file }).catch((error: unknown) => error);
+  t.true(told instanceof SitegenError, 'there is no such directory');
   await moveMain(repository, joined, world.at('c'));
   t.is(await headOf(repository), joined);
   await t.throwsAsync(() => moveMain(repository, world.at('x'), world.at('c')), { instanceOf: SitegenError }, 'it is elsewhere by now');

@@ -65,13 +65,39 @@ export async function forgetServers(repository: string): Promise<void> {
  * @returns the new commit; no branch is moved
  */
 export async function joinHistories(repository: string, options: { of: string; with: readonly string[]; message: string; signingKey: string }): Promise<string> {
-  const parents = [options.of, ...options.with].flatMap((commit) => ['-p', commit]);
+  return commitTree(repository, { tree: `${options.of}^{tree}`, parents: [options.of, ...options.with], ...options });
+}
+
+/**
+ * Makes a commit that differs from another by one small file.
+ * @param path in a directory at the top
+ * @returns the new commit; no branch is moved
+ */
+export async function commitFile(repository: string, options: { parent: string; path: `${string}/${string}`; content: string; message: string; signingKey: string }): Promise<string> {
+  const { parent, path } = options;
+  const what = `write into ${repository}`;
+  const [directory = '', name = ''] = path.split('/');
+  const blob = await askGit({ repository, what, config: synced, args: ['hash-object', '-w', '--stdin'] }, options.content);
+  const inner = await replaceEntry(repository, `${parent}:${directory}`, `100644 blob ${blob}`, name);
+  return commitTree(repository, { tree: await replaceEntry(repository, `${parent}^{tree}`, `040000 tree ${inner}`, directory), parents: [parent], ...options });
+}
+
+const synced = ['core.fsync=all'];
+
+/** The tree that another one is with one entry more, or another; its id. */
+async function replaceEntry(repository: string, tree: string, entry: string, name: string): Promise<string> {
+  const what = `read ${repository}`;
+  const records = (await askGit({ repository, what, args: ['ls-tree', '-z', '--full-tree', tree] })).split('\0').filter((record) => record !== '' && !record.endsWith(`\t${name}`));
+  return askGit({ repository, what, config: synced, args: ['mktree', '-z'] }, [...records, `${entry}\t${name}`].map((record) => `${record}\0`).join(''));
+}
+
+async function commitTree(repository: string, { tree, parents, message, signingKey }: { tree: string; parents: readonly string[]; message: string; signingKey: string }): Promise<string> {
   const who = { NAME: 'sitegen', EMAIL: `sitegen@${os.hostname()}` };
   return askGit({
     repository,
-    what: `join the histories in ${repository}`,
-    config: ['gpg.format=ssh', `user.signingKey=${options.signingKey}`, 'core.fsync=all'],
+    what: `commit to ${repository}`,
+    config: ['gpg.format=ssh', `user.signingKey=${signingKey}`, ...synced],
     environment: Object.fromEntries(['AUTHOR', 'COMMITTER'].flatMap((role) => Object.entries(who).map(([part, value]) => [`GIT_${role}_${part}`, value]))),
-    args: ['commit-tree', '-S', ...parents, '-m', options.message, `${options.of}^{tree}`],
+    args: ['commit-tree', '-S', ...parents.flatMap((commit) => ['-p', commit]), '-m', message, tree],
   });
 }
