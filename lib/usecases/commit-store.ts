@@ -7,7 +7,7 @@ import { treeOf } from '../effects/git/objects.ts';
 /** Something to be stored. */
 export interface Content {
   size: number;
-  /** Exactly `size` bytes; it may be read twice. */
+  /** Exactly `size` bytes; it may be read twice, and a part holds until the next one is asked for. */
   read: () => AsyncIterable<Buffer>;
 }
 
@@ -73,8 +73,8 @@ export async function openStore(repository: string, parent: string | undefined):
 
 async function collect(parts: AsyncIterable<Buffer>): Promise<Buffer> {
   const all: Buffer[] = [];
-  for await (const part of parts) all.push(part);
-  return all.length === 1 && all[0] ? all[0] : Buffer.concat(all);
+  for await (const part of parts) all.push(Buffer.from(part));
+  return Buffer.concat(all);
 }
 
 async function idOf(size: number, parts: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<string> {

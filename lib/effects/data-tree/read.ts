@@ -19,7 +19,7 @@ export interface Found extends Item {
 /** A file as it is read. */
 export interface OpenFile {
   item: Found;
-  /** Its first `item.size` bytes, with zeros in place of what has gone meanwhile. */
+  /** Its first `item.size` bytes, with zeros in place of what has gone meanwhile; a part holds until the next one is asked for. */
   read: () => AsyncGenerator<Buffer>;
   /** False when it has changed since `item` was made. */
   isSame(): boolean;
@@ -217,15 +217,16 @@ function isSame(a: fs.BigIntStats, b: fs.BigIntStats): boolean {
 }
 
 async function* chunksOf(fd: number, size: number): AsyncGenerator<Buffer> {
+  // One for all parts: a new one each would be garbage as large as the file before it is collected.
+  const buffer = Buffer.allocUnsafe(Math.min(limits.chunk, size));
   for (let at = 0; at < size;) {
-    // A new one each time: whoever gets it may still be writing it out.
-    const buffer = Buffer.allocUnsafe(Math.min(limits.chunk, size - at));
+    const part = buffer.subarray(0, Math.min(buffer.length, size - at));
     const count = await new Promise<number>((resolve, reject) => {
-      fs.read(fd, buffer, 0, buffer.length, at, (error, bytes) => { if (error) reject(error); else resolve(bytes); });
+      fs.read(fd, part, 0, part.length, at, (error, bytes) => { if (error) reject(error); else resolve(bytes); });
     });
-    const part = count === 0 ? buffer.fill(0) : buffer.subarray(0, count);
-    yield part;
-    at += part.length;
+    const read = count === 0 ? part.fill(0) : part.subarray(0, count);
+    yield read;
+    at += read.length;
   }
 }
 

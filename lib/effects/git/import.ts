@@ -31,7 +31,7 @@ export interface NewCommit {
 }
 
 export interface Import {
-  /** Stores content, which has exactly this many bytes. @returns its id */
+  /** Stores content, which has exactly this many bytes; each part is written out before the next is asked for. @returns its id */
   blob(size: number, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<string>;
   /** Makes a commit of what was stored. Only at its very end does the branch move. @returns its id */
   commit(commit: NewCommit): Promise<string>;
@@ -153,6 +153,10 @@ export function openImport(repository: string): Import {
     // A broken pipe is told better by what git says at its end.
     if (!child.stdin.write(buffer)) await Promise.race([once(child.stdin, 'drain').catch(() => gone), gone]);
   };
+  const writeOut = async (part: Buffer) => {
+    if (child.exitCode !== null || child.signalCode !== null) await gone;
+    await Promise.race([new Promise<void>((resolve) => { child.stdin.write(part, (error) => { if (!error) resolve(); }); }), gone]);
+  };
   return {
     async blob(size, content) {
       const hash = createHash('sha1').update(`blob ${size}\0`);
@@ -163,7 +167,7 @@ export function openImport(repository: string): Import {
         // git would take the rest for commands.
         if (left < 0) break;
         hash.update(part);
-        await write(part);
+        await writeOut(part);
       }
       if (left !== 0) throw new Error(`content of ${size} bytes had ${size - left}`);
       await write('\n');
