@@ -23,7 +23,7 @@ if [[ ${1:-} == again ]]; then
 else
   traffic >"$mark"
   # A dump that has begun has not seen the last requests.
-  [[ $(systemctl is-active "$SITEGEN_DUMP.service") != activating ]] || systemctl start "$SITEGEN_DUMP.service"
+  [[ $(systemctl is-active "$SITEGEN_DUMP.service") != activating ]] || timeout "$SITEGEN_DUMP_LIMIT" systemctl start "$SITEGEN_DUMP.service"
 fi
-systemctl start "$SITEGEN_DUMP.service" || echo 'the dump before the stop failed; the site stops all the same, and the dump is tried again later'
+timeout "$SITEGEN_DUMP_LIMIT" systemctl start "$SITEGEN_DUMP.service" || echo 'the dump before the stop failed; the site stops all the same, and the dump is tried again later'
 exit 0

@@ -71,7 +71,7 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     siteAddress: address.site,
     upstream: site.unixUpstream ?? '',
     codeDir: paths.codeDir,
-    dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, '') }] : [],
+    dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
     ...(workload ? workloadView(workload, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates): RenderedFile =>
@@ -98,9 +98,14 @@ function workloadView(workload: Workload, address: SiteAddress, backedUp: boolea
     readyMs: Math.round(workload.ready.timeoutMs),
     stopMs: Math.round(workload.stopTimeoutMs),
     startLimit: seconds(workload.ready.timeoutMs + marginMs),
-    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * ((workload.dump?.timeoutMs ?? 0) + commitMs) : 0)),
+    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+/** How long a backup may hold a stop up, each time that it is made. */
+function dumpLimitMs(workload: Workload | undefined): number {
+  return (workload?.dump?.timeoutMs ?? 0) + commitMs;
 }
 
 /** Directories that are served and lie in the site's data; the admin's own elsewhere are left alone. */

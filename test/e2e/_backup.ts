@@ -20,7 +20,10 @@ export async function startServers(guest: Guest, more = ''): Promise<void> {
     ${servers.map(({ number, port, directory, unit }) => `
       mkdir -p ${directory}
       [[ -e /root/host${number} ]] || ssh-keygen -q -t ed25519 -N '' -f /root/host${number}
-      systemctl is-active --quiet ${unit} || systemd-run --quiet --collect --unit ${unit} /usr/sbin/sshd -D -e -f /dev/null -p ${port} -h /root/host${number} -o PermitRootLogin=prohibit-password -o UsePAM=no -o PidFile=none`).join('')}
+      printf '%s\\n' '[Unit]' 'Before=sitegen-watch-boot.service' '[Service]' 'RuntimeDirectory=sshd' 'RuntimeDirectoryPreserve=yes' \
+        'ExecStart=/usr/sbin/sshd -D -e -f /dev/null -p ${port} -h /root/host${number} -o PermitRootLogin=prohibit-password -o UsePAM=no -o PidFile=none' \
+        '[Install]' 'WantedBy=multi-user.target' > /etc/systemd/system/${unit}
+      systemctl enable --quiet --now ${unit}`).join('')}
     {
       echo 'acme: {enabled: false}'
       echo 'backup:'
@@ -40,7 +43,7 @@ export async function prepare(guest: Guest, domain: string): Promise<void> {
 /** Ends both, and takes everything of them away. */
 export async function endServers(guest: Guest): Promise<void> {
   await guest.sh(`
-    ${servers.map(({ unit, directory }) => `systemctl stop ${unit} 2>/dev/null || true; rm -rf ${directory}`).join('\n')}
+    ${servers.map(({ unit, directory }) => `systemctl disable --quiet --now ${unit} 2>/dev/null || true; rm -rf ${directory} /etc/systemd/system/${unit}`).join('\n')}
     rm -f /root/.ssh/authorized_keys /root/host[12]*
     cp /usr/src/sitegen/templates/sitegen.yaml /etc/sitegen/sitegen.yaml`);
 }

@@ -28,7 +28,7 @@ export function guestTest(title: string, body: (t: ExecutionContext, guest: Gues
       t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
       throw error;
     } finally {
-      for (const domain of domains) await guest.sitegen('remove', '--purge', '--yes', domain);
+      for (const domain of domains) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     }
     if (!t.passed) t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
   });

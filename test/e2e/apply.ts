@@ -18,7 +18,7 @@ const stamps = (guest: Guest) => guest.sh(`stat -c '%n %Y.%y %i' /etc/systemd/sy
   docker ps -a --format '{{.Names}} {{.ID}} {{.CreatedAt}}'; docker network inspect -f '{{.Id}}' sitegen; systemctl show -P ActiveEnterTimestampMonotonic sitegen-network.service 'site-*.socket'`);
 
 async function cleanup(guest: Guest, ...domains: string[]): Promise<void> {
-  for (const domain of domains) await guest.sitegen('remove', '--purge', '--yes', domain);
+  for (const domain of domains) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
 }
 
 guestTest('files written by hand become sites; a bad one is reported and keeps nobody else', async (t, guest) => {

@@ -16,7 +16,7 @@ async function prepare(guest: Guest): Promise<void> {
 }
 
 async function restore(guest: Guest): Promise<void> {
-  await guest.sitegen('remove', '--purge', '--yes', domain);
+  await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
   await guest.sh(`cp /usr/src/sitegen/templates/sitegen.yaml /etc/sitegen/sitegen.yaml; rm -rf ${made}; systemctl stop 'sitegen-certs@*.path'; systemctl reset-failed 'sitegen-cert*' 2>/dev/null || true`);
 }
 

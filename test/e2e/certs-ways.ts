@@ -15,7 +15,7 @@ guestTest('where http-01 does not get through, tls-alpn-01 does', async (t, gues
     t.regex(await guest.sh(`journalctl -u pebble -o cat | grep 'set ' | tail -8`), /set INVALID by completed challenge[^]*set VALID by completed challenge/);
     t.is(await guest.sh('ls /run/sitegen-router/alpn.sock 2>/dev/null || true'), '');
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -48,7 +48,7 @@ dns IN A 127.0.0.1\n`);
     t.is((await guest.sitegen('certs', 'renew', domain)).code, 0, 'the others go on');
     t.regex((await certOf(guest, domain)).leftOut[`*.${domain}`] ?? '', /^dns-01: .*nsupdate present _acme-challenge\.dns\.example\.com: exit code \d: update failed: REFUSED$/);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await guest.sh('systemctl stop zone 2>/dev/null || true; rm -rf /run/zone');
     await endPebble(guest);
   }
@@ -64,7 +64,7 @@ guestTest('without a program for it a wildcard is left out, and told', async (t,
     t.deepEqual(cert.names, [domain]);
     t.is(cert.leftOut[`*.${domain}`], 'a wildcard needs acme.dns in sitegen.yaml');
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -87,7 +87,7 @@ guestTest('an account can be bound to one elsewhere, is made once, and keys are 
     t.regex(await served(), /secp384r1/);
     t.is(await guest.sh("journalctl -u pebble -o cat -n 500 | grep -o 'There are now . accounts' | tail -1"), 'There are now 1 accounts');
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });

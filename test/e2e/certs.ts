@@ -54,7 +54,7 @@ guestTest('a site gets its certificate by itself, for h2 and h1, and renewal kee
     t.regex((await guest.sitegen('apply')).stdout, /cert\.example\.com: the router serves it for cert\.example\.com, www\.cert\.example\.com/);
     t.is((await servedFor(guest, domain)).serial, after.serial);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -89,7 +89,7 @@ guestTest('names that cannot be had are left out and told, and come in once they
     await guest.sh('systemctl start sitegen-renew.service');
     t.is((await servedFor(guest, domain)).serial, second.serial);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -108,7 +108,7 @@ guestTest('a machine that knows its public address leaves out names that lead el
     t.is(await guest.sh(`journalctl -u pebble -o cat | grep -c ${elsewhere} || true`), '0');
   } finally {
     await guest.sh('ip address del 9.9.9.77/32 dev lo || true');
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -121,7 +121,7 @@ guestTest('rejected nonces and slow authorisations delay it and no more', async 
     t.deepEqual((await untilCertified(guest, domain, 180_000)).names, [domain]);
     t.regex(await guest.sh('journalctl -u pebble -o cat'), /badNonce|Sleeping for/);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -171,7 +171,7 @@ guestTest('while the authority is down the old certificate stays, and only near 
     t.is(await guest.sh(alarmOf(domain)), '');
     t.is((await certOf(guest, domain)).lastError, null);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -189,10 +189,10 @@ guestTest('a first certificate that cannot be had is told at once, and an alarm 
     await guest.sh(setState('.nextTry = "2020-01-01T00:00:00Z" | .failingSince = "2020-01-01T00:00:00Z"'));
     t.is(await runCertify(guest, domain), 'exit-code');
     t.is(await guest.sh(`sleep 2; ${alarmOf(domain)}`), `sitegen-certify@${domain}.service`);
-    t.is((await guest.sitegen('remove', '--purge', '--yes', domain)).code, 0);
+    t.is((await guest.sitegen('remove', '--purge', '--backups', '--yes', domain)).code, 0);
     t.is(await guest.sh(alarmOf(domain)), '', 'nobody waits for it any more');
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -221,7 +221,7 @@ guestTest('an authority that asks to wait is left alone for as long, over restar
     t.is((await guest.sitegen('certs', 'renew', '--force', domain)).code, 1);
     t.is(await orders(), '2');
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -242,7 +242,7 @@ if (long) guestTest('certificates of a few days are renewed when their time has 
     await guest.sh('systemctl start sitegen-renew.service');
     t.not((await servedFor(guest, domain)).serial, first.serial);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });
@@ -274,7 +274,7 @@ guestTest('when the authority says that it wants a certificate renewed, it is', 
     await guest.sh('sleep 13; systemctl start sitegen-renew.service');
     t.not((await servedFor(guest, domain)).serial, short.serial);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endPebble(guest);
   }
 });

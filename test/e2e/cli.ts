@@ -78,7 +78,7 @@ guestTest('an add that fails late undoes what it did', async (t, guest) => {
       const failed = await guest.sitegen('add', '--quiet', 'late.example.com', '--volume', 'sub:/sub');
       if (what.startsWith('Docker') && failed.code === 0) {
         // Docker looks at addresses only when a container starts; then the visitor is told.
-        await guest.sitegen('remove', '--purge', '--yes', 'late.example.com');
+        await guest.sitegen('remove', '--purge', '--backups', '--yes', 'late.example.com');
         continue;
       }
       t.is(failed.code, 1, `${what}: ${failed.stdout}${failed.stderr}`);
@@ -220,7 +220,7 @@ guestTest('status names the first thing that is missing', async (t, guest) => {
     await write(guest, file, `domain: ${domain}\nbogus: 1\n`);
     await is('broken', 3, /yaml:2: bogus: unknown key/);
   } finally {
-    await guest.sitegen('remove', '--purge', '--yes', domain);
+    await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await guest.sh('rm -rf /root/data');
   }
 });

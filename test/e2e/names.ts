@@ -18,7 +18,7 @@ guestTest('a domain of 253 characters, full of hyphens, is added, visited, shown
   t.regex((await guest.sitegen('list')).stdout, new RegExp(`^${longest} +awake`, 'm'));
   t.is((await guest.sitegen('stop', longest)).code, 0);
   t.is((await guest.sitegen('diff')).stdout, '');
-  t.is((await guest.sitegen('remove', '--purge', '--yes', longest)).code, 0);
+  t.is((await guest.sitegen('remove', '--purge', '--backups', '--yes', longest)).code, 0);
   t.deepEqual(changes(before, await inventory(guest)), []);
 });
 
@@ -41,7 +41,7 @@ guestTest('international and sloppily written names are one and the same site', 
   t.is((await guest.sitegen('add', 'EXAMPLE.com.')).code, 0);
   t.is((await guest.status('example.com')).domain, 'example.com');
   t.is((await guest.sitegen('add', 'example.com')).code, 1);
-  t.is((await guest.sitegen('remove', '--purge', '-y', 'Example.COM')).code, 0);
+  t.is((await guest.sitegen('remove', '--purge', '--backups', '-y', 'Example.COM')).code, 0);
 });
 
 guestTest('what is no domain is refused as wrong usage, and leaves nothing', async (t, guest) => {
@@ -88,6 +88,6 @@ guestTest('systemd finds no fault with any unit of ours, whatever the settings s
     t.is((await guest.run(['test', '-e', '/tmp/hostile'])).code, 1);
     t.is((await guest.sitegen('diff')).stdout, '');
   } finally {
-    for (const domain of domains) await guest.sitegen('remove', '--purge', '--yes', domain);
+    for (const domain of domains) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
   }
 });

@@ -24,7 +24,7 @@ guestTest('what the README tells to type works, in its order', async (t, guest) 
     const left = JSON.parse((await guest.sitegen('list', '--json')).stdout) as SiteJson[];
     t.deepEqual(left.filter(({ domain }) => removed.includes(domain)), []);
   } finally {
-    for (const domain of added) await guest.sitegen('remove', '--purge', '--yes', domain);
+    for (const domain of added) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
   }
 });
 

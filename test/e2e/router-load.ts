@@ -20,7 +20,7 @@ guestTest('200 sites come and 100 go under load: no request fails, and the route
       const seen = await visit(guest, [0, 100, 199].map((n) => ({ host: name(n), tls: false })));
       t.deepEqual(seen.map(({ status }) => status), [308, 308, 308]);
       t.is((await visitOne(guest, { host: name(0) })).status, 200, 'a new site answers');
-      for (const domain of files(0, single)) await guest.sh(`sitegen remove --purge --yes --quiet ${domain}`, { timeoutMs: 60_000 });
+      for (const domain of files(0, single)) await guest.sh(`sitegen remove --purge --backups --yes --quiet ${domain}`, { timeoutMs: 60_000 });
       await guest.sh(`rm ${files(single, 100).map((domain) => `/etc/sitegen/sites/${domain}.yaml`).join(' ')}; sitegen apply --quiet`, { timeoutMs: 300_000 });
       const left = await visit(guest, [0, 99, 100, 199].map((n) => ({ host: name(n), tls: false })));
       t.deepEqual(left.map(({ status }) => status), [421, 421, 308, 308]);

@@ -10,7 +10,7 @@ guestTest(`${count} sites: applied in one go while another site wakes, and one m
     return Number(out);
   };
   const address = await guest.site('other.example.com');
-  const firstMs = Math.min(await timed('sitegen add first.example.com'), await timed('sitegen remove --purge -y first.example.com; sitegen add first.example.com'));
+  const firstMs = Math.min(await timed('sitegen add first.example.com'), await timed('sitegen remove --purge --backups -y first.example.com; sitegen add first.example.com'));
   const memory = async () => Number(await guest.sh("awk '/^Pss:/ { print $2 }' /proc/1/smaps_rollup"));
   const before = await memory();
   try {
@@ -34,7 +34,7 @@ guestTest(`${count} sites: applied in one go while another site wakes, and one m
     t.is(await guest.sh("systemctl list-units --no-legend --state=active 'site-*.socket' | wc -l"), String(count));
     t.true(Math.max(...wakes) < 10);
 
-    const lastMs = Math.min(await timed('sitegen add last.example.com'), await timed('sitegen remove --purge -y last.example.com; sitegen add last.example.com'));
+    const lastMs = Math.min(await timed('sitegen add last.example.com'), await timed('sitegen remove --purge --backups -y last.example.com; sitegen add last.example.com'));
     const [listMs, statusMs] = [await timed('sitegen list'), await timed('sitegen status last.example.com')];
     t.log(`add of the first: ${firstMs} ms, of number ${count + 1}: ${lastMs} ms; list: ${listMs} ms; status of one: ${statusMs} ms`);
     // Wide bounds: they are to show work that grows with the sites, on a machine that is busy with other tests.
@@ -50,7 +50,7 @@ guestTest(`${count} sites: applied in one go while another site wakes, and one m
     t.log(`${awake} sites woken in ${Date.now() - began} ms`);
     t.is(await guest.sh("systemctl list-units --no-legend --state=running 'site-s*.service' | wc -l"), String(awake));
   } finally {
-    await guest.sh('rm -f /etc/sitegen/sites/s*.example.org.yaml; sitegen apply --quiet; sitegen remove --purge -yq first.example.com; sitegen remove --purge -yq last.example.com; rm -rf /var/lib/sitegen/sites/s*.example.org', { timeoutMs: 600_000 });
+    await guest.sh('rm -f /etc/sitegen/sites/s*.example.org.yaml; sitegen apply --quiet; sitegen remove --purge --backups -yq first.example.com; sitegen remove --purge --backups -yq last.example.com; rm -rf /var/lib/sitegen/sites/s*.example.org', { timeoutMs: 600_000 });
   }
   t.is(await guest.sh("ls /etc/systemd/system | grep -c '^site-s' || true"), '0');
 });
