@@ -74,9 +74,10 @@ export function openStore(server: StoreServer, options: StoreOptions = {}): Stor
   const ref = serverRef(url);
   const remote = (id: string) => `${base}/${id}.git`;
 
+  // What is fetched comes in a pack, which a repack at the same time leaves alone.
   const setting = async (what: string, wholeMs: number): Promise<Omit<Setting, 'cwd'>> => ({
     what,
-    config: ['pack.threads=1', 'pack.windowMemory=64m', 'pack.deltaCacheSize=32m', 'core.fsync=all', 'core.fsyncMethod=batch', 'gc.auto=0', 'push.default=nothing', 'fetch.fsckObjects=true'],
+    config: ['pack.threads=1', 'pack.windowMemory=64m', 'pack.deltaCacheSize=32m', 'core.fsync=all', 'core.fsyncMethod=batch', 'gc.auto=0', 'push.default=nothing', 'fetch.fsckObjects=true', 'fetch.unpackLimit=1'],
     environment: { GIT_ALLOW_PROTOCOL: options.local === true ? 'file' : 'ssh', ...(options.local !== true && await sshEnvironment(server, options, wholeMs)) },
     wholeMs,
     hints,

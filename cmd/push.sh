@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs the push of a site, four of the machine at once at most: when a server is back after a day,
+# all sites have something for it, and each push takes a hundred megabytes. Those that wait take none.
+# Which of the four is waited for depends on the site, so a long push holds up a quarter of the others.
+program='/usr/bin/env node /usr/lib/sitegen/push.mjs'
+for slot in 0 1 2 3; do
+  # shellcheck disable=SC2086
+  flock --exclusive --nonblock --conflict-exit-code 200 "/run/sitegen/push-$slot.lock" $program "$1"
+  status=$?
+  [ "$status" = 200 ] || exit "$status"
+done
+sum=$(printf '%s' "$1" | cksum)
+# shellcheck disable=SC2086
+exec flock --exclusive "/run/sitegen/push-$((${sum%% *} % 4)).lock" $program "$1"
