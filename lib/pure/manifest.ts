@@ -24,7 +24,8 @@ export interface Item {
   target?: string | undefined;
 }
 
-const version = 'sitegen manifest 1';
+/** The first line of a manifest. */
+export const manifestHead = 'sitegen manifest 1';
 const kinds = { f: 'file', d: 'directory', l: 'link' } as const;
 
 /** Where a site's data, and the manifest, are in a commit. */
@@ -38,22 +39,23 @@ export const manifestName = 'manifest';
  * in names, `%XX` is a byte that would break the line, and `.` alone is the data itself.
  */
 export function formatManifest(items: readonly Item[]): string {
-  const lines = sortItems(items).map(formatItem);
-  return `${[version, ...lines].join('\n')}\n`;
+  const sorted = items.map((item) => ({ item, key: orderOf(item.path) })).sort((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key)));
+  return `${[manifestHead, ...sorted.map(({ item }) => formatItem(item))].join('\n')}\n`;
 }
 
-/** Entries in the order of their names' bytes, directories before what is in them. */
-export function sortItems<T extends Pick<Item, 'path'>>(items: readonly T[]): T[] {
-  return [...items].sort((a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)));
+/** What paths are ordered by: a directory comes right before what is in it, and names in it by their bytes. */
+function orderOf(path: string): string {
+  return path.replaceAll('/', '\0');
 }
 
-function formatItem(item: Item): string {
-  const path = item.path === '' ? '.' : escape(item.path);
+/** The line of an entry. */
+export function formatItem(item: Item): string {
+  const path = item.path === '' ? '.' : escapeName(item.path);
   const rights = `${item.mode.toString(8).padStart(4, '0')} ${item.uid} ${item.gid}`;
   switch (item.kind) {
     case 'file': return `f ${rights} ${item.mtimeNs ?? 0} ${item.size ?? 0} ${item.blob ?? ''} ${path}`;
     case 'directory': return `d ${rights} ${path}`;
-    case 'link': return `l ${rights} ${path} ${escape(item.target ?? '')}`;
+    case 'link': return `l ${rights} ${path} ${escapeName(item.target ?? '')}`;
   }
 }
 
@@ -65,7 +67,7 @@ function formatItem(item: Item): string {
  */
 export function parseManifest(text: string): Item[] {
   const lines = text.split('\n');
-  if (lines[0] !== version) throw fault(1, `it does not begin with "${version}"`);
+  if (lines[0] !== manifestHead) throw fault(1, `it does not begin with "${manifestHead}"`);
   if (lines.pop() !== '') throw fault(lines.length + 1, 'it ends in the middle of a line');
   const items: Item[] = [];
   const directories = new Set<string>();
@@ -74,8 +76,8 @@ export function parseManifest(text: string): Item[] {
     if (index === 0) continue;
     const refuse = (why: string) => fault(index + 1, why);
     const item = parseLine(line, refuse);
-    if (last !== undefined && item.path <= last) throw refuse('it is not in order, or twice');
-    last = item.path;
+    if (last !== undefined && orderOf(item.path) <= last) throw refuse('it is not in order, or twice');
+    last = orderOf(item.path);
     const parent = item.path.slice(0, Math.max(item.path.lastIndexOf('/'), 0));
     if (item.path === '' ? item.kind !== 'directory' : !directories.has(parent)) throw refuse('it is not below a directory');
     if (item.kind === 'directory') directories.add(item.path);
@@ -116,13 +118,19 @@ function readPath(name: string, refuse: (why: string) => SitegenError): string {
 }
 
 /** What splits lines or fields (and `%`) as `%XX`; the rest as it is. */
-function escape(name: string): string {
+export function escapeName(name: string): string {
   return name.replaceAll(/[\x00-\x20%\x7f]/g, percent);
 }
 
+/** The name that `escapeName` made a text of; undefined when it has made no such text. */
+export function unescapeName(text: string): string | undefined {
+  const plain = text.replaceAll(/%([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return escapeName(plain) !== text || plain.includes('\0') ? undefined : plain;
+}
+
 function unescape(name: string, refuse: (why: string) => SitegenError): string {
-  const plain = name.replaceAll(/%([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  if (escape(plain) !== name || plain.includes('\0')) throw refuse('a name in it is not as it is written');
+  const plain = unescapeName(name);
+  if (plain === undefined) throw refuse('a name in it is not as it is written');
   return plain;
 }
 

@@ -1,19 +1,17 @@
+import { escapeName, unescapeName } from './manifest.ts';
+
 /**
- * The last look at a site's files: which need not be read again, as the kernel says that they have
- * not changed. Losing it costs time alone.
+ * The last look at a site's files: what its last commit has at each path, and which files need not
+ * be read again, as the kernel says that they have not changed. Losing it costs time alone.
  */
 
-/** A file as it was when it was read. */
-export interface Seen {
+/** What the kernel says about a file. */
+export interface Stat {
   size: number;
   mtimeNs: bigint;
   ctimeNs: bigint;
   ino: bigint;
-  /** git's id of the content. */
-  blob: string;
 }
-
-const version = 'sitegen seen 1';
 
 /**
  * How long ago a file must have changed last, ns: an older change shows in its times for sure.
@@ -22,32 +20,31 @@ const version = 'sitegen seen 1';
  */
 export const settledNs = 60_000_000_000n;
 
-/** @param files by their paths, one character a byte @returns UTF-8 text */
-export function formatSeen(files: Iterable<readonly [string, Seen]>): string {
-  let text = `${version}\n`;
-  for (const [path, { size, mtimeNs, ctimeNs, ino, blob }] of files) text += `${size} ${mtimeNs} ${ctimeNs} ${ino} ${blob} ${JSON.stringify(path)}\n`;
-  return `${text}end\n`;
+/** An entry of a commit: mode and id, and of a file that was settled what the kernel said. One text, as there may be a million. */
+export function entryOf(mode: string, id: string, stat?: Stat): string {
+  return stat === undefined ? `${mode} ${id}` : `${mode} ${id} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs} ${stat.ino}`;
 }
 
-/** Reads it; empty when it is missing, of another version or damaged. */
-export function parseSeen(text: string | undefined): Map<string, Seen> {
-  const files = new Map<string, Seen>();
-  const lines = text?.split('\n') ?? [];
-  if (lines[0] !== version || lines.at(-2) !== 'end') return files;
-  for (const line of lines.slice(1, -2)) {
-    const match = /^(\d+) (-?\d+) (-?\d+) (\d+) ([0-9a-f]{40}) (".*")$/.exec(line);
-    if (!match) return new Map();
-    const [, size, mtimeNs = '', ctimeNs = '', ino = '', blob = '', name = ''] = match;
-    try {
-      files.set(JSON.parse(name) as string, { size: Number(size), mtimeNs: BigInt(mtimeNs), ctimeNs: BigInt(ctimeNs), ino: BigInt(ino), blob });
-    } catch {
-      return new Map();
-    }
-  }
-  return files;
+/** Mode and id of an entry. */
+export function partsOf(entry: string): { mode: string; id: string } {
+  return { mode: entry.slice(0, 6), id: entry.slice(7, 47) };
 }
 
 /** True when a file is still the one that was seen. */
-export function isSeen(seen: Seen | undefined, now: Omit<Seen, 'blob'> | undefined): seen is Seen {
-  return now !== undefined && seen?.size === now.size && seen.mtimeNs === now.mtimeNs && seen.ctimeNs === now.ctimeNs && seen.ino === now.ino;
+export function isSeen(entry: string | undefined, stat: Stat | undefined): entry is string {
+  return entry !== undefined && stat !== undefined && entry.slice(48) === `${stat.size} ${stat.mtimeNs} ${stat.ctimeNs} ${stat.ino}`;
+}
+
+const version = '1';
+
+/** The line of an entry; one character a byte. */
+export function formatSeen(path: string, entry: string): string {
+  return `${version} ${escapeName(path)} ${entry}`;
+}
+
+/** Reads such a line; undefined when it is none. */
+export function parseSeen(line: string): [path: string, entry: string] | undefined {
+  const match = /^1 ([^ ]+) (1[02]0\d{3} [0-9a-f]{40}(?: \d+ -?\d+ -?\d+ \d+)?)$/.exec(line);
+  const path = unescapeName(match?.[1] ?? '');
+  return match?.[2] === undefined || path === undefined ? undefined : [path, match[2]];
 }

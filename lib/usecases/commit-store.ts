@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { openImport, type Change, type Import, type NewCommit } from '../effects/git/import.ts';
+import { createLines, readLines } from '../effects/data-tree/lines.ts';
+import { openImport, type Import, type Mode, type NewCommit } from '../effects/git/import.ts';
 import { treeOf } from '../effects/git/objects.ts';
+import { entryOf, formatSeen, isSeen, parseSeen, partsOf, type Stat } from '../pure/seen.ts';
 
 /** Collects what a commit has, and stores what its parent has not. */
 
@@ -12,14 +14,24 @@ export interface Content {
 }
 
 export interface Store {
-  /** True when the parent has just this at a path. */
-  has(path: string, id: string | undefined): boolean;
-  /** The commit has this at a path; the repository has it already. */
-  keep(path: string, mode: Change['mode'], id: string): void;
-  /** The commit has this at a path. @returns git's id of it */
-  put(path: string, mode: Change['mode'], content: Content): Promise<string>;
+  /** The id of a file's content where it need not be read: the parent has it, and it has not changed since. */
+  unchanged(path: string, stat: Stat | undefined): string | undefined;
+  /** The commit has this file as the parent has it. */
+  keep(path: string, mode: Mode): Promise<void>;
+  /**
+   * Stores what a path has, whatever was stored there before.
+   * @param again it is not the first time in this commit
+   * @returns git's id of it
+   */
+  put(path: string, mode: Mode, content: Content, again?: boolean): Promise<string>;
+  /** The commit has this at a path. @param stat of a file that need not be read again while it is so */
+  note(path: string, mode: Mode, id: string, stat?: Stat): void;
+  /** Nothing is at a path any more, whatever was stored there before. */
+  drop(path: string): Promise<void>;
+  /** There is a directory at a path. */
+  directory(path: string): Promise<void>;
   /** @returns the new commit, or the parent when it would be the same */
-  commit(about: Pick<NewCommit, 'message' | 'date' | 'signingKey'>): Promise<string>;
+  commit(about: NewCommit): Promise<string>;
   /** Gives up what was not committed. */
   close(): Promise<void>;
 }
@@ -28,47 +40,76 @@ export interface Store {
 const smallMax = 1024 * 1024;
 
 /**
- * Begins a commit on top of another. git is started only once there is something new.
+ * Begins a commit on top of another. git is started only once there is something new. Of what the
+ * parent has there is one short text each in memory; all else passes through.
  * @param repository as `prepareRepository` left it
+ * @param cache what is known of the parent's files
  */
-export async function openStore(repository: string, parent: string | undefined): Promise<Store> {
-  const before = new Map<string, string>();
-  if (parent !== undefined) for await (const { path, mode, id } of treeOf(repository, parent)) before.set(path, `${mode} ${id}`);
-  const known = new Set([...before.values()].map((entry) => entry.slice(7)));
-  const removed = new Set(before.keys());
-  const changed: Change[] = [];
+export async function openStore(repository: string, parent: string | undefined, cache: string): Promise<Store> {
+  const before = await readBefore(repository, parent, cache);
+  const now = createLines(cache);
   let opened: Import | undefined;
-  const importer = () => (opened ??= openImport(repository));
+  const importer = () => (opened ??= openImport(repository, parent));
 
-  const keep: Store['keep'] = (path, mode, id) => {
-    removed.delete(path);
-    if (before.get(path) !== `${mode} ${id}`) changed.push({ path, mode, id });
-  };
-  const storeContent = async (path: string, { size, read }: Content): Promise<string> => {
-    const small = size <= smallMax ? await collect(read()) : undefined;
-    // A large one is read twice only where it may be the parent's.
-    if (small !== undefined || before.has(path)) {
-      const id = await idOf(size, small === undefined ? read() : [small]);
-      if (known.has(id)) return id;
-    }
-    const id = await importer().blob(size, small === undefined ? read() : [small]);
-    if (small !== undefined) known.add(id);
-    return id;
+  const note: Store['note'] = (path, mode, id, stat) => {
+    before.delete(path);
+    now.add(formatSeen(path, entryOf(mode, id, stat)));
   };
   return {
-    has: (path, id) => id !== undefined && before.get(path)?.slice(7) === id,
-    keep,
-    async put(path, mode, content) {
-      const id = await storeContent(path, content);
-      keep(path, mode, id);
-      return id;
+    unchanged(path, stat) {
+      const entry = before.get(path);
+      return isSeen(entry, stat) ? partsOf(entry).id : undefined;
+    },
+    async keep(path, mode) {
+      const entry = before.get(path) ?? '';
+      if (partsOf(entry).mode !== mode) await importer().set(path, mode, partsOf(entry).id);
+      before.delete(path);
+      now.add(formatSeen(path, mode + entry.slice(6)));
+    },
+    note,
+    async put(path, mode, { size, read }, again = false) {
+      const entry = before.get(path);
+      const small = size <= smallMax ? await collect(read()) : undefined;
+      // A large one is read twice only where it may be the parent's.
+      if (entry !== undefined && !again) {
+        const id = await idOf(size, small === undefined ? read() : [small]);
+        if (entry.startsWith(`${mode} ${id}`)) return id;
+      }
+      return importer().put(path, mode, size, small === undefined ? read() : [small]);
+    },
+    async drop(path) {
+      before.delete(path);
+      if (parent !== undefined || opened !== undefined) await importer().remove(path);
+    },
+    async directory(path) {
+      // Nothing of it may be in the commit, and then git would keep the file that was there.
+      if (before.delete(path)) await importer().remove(path);
     },
     async commit(about) {
-      if (parent !== undefined && removed.size === 0 && changed.length === 0) return parent;
-      return importer().commit({ ...about, parent, removed: [...removed], changed });
+      for (const path of before.keys()) await importer().remove(path);
+      const commit = opened === undefined && parent !== undefined ? parent : await importer().commit(about);
+      now.finish(commit);
+      return commit;
     },
-    close: async () => { await opened?.abandon(); },
+    async close() {
+      now.abandon();
+      await opened?.abandon();
+    },
   };
+}
+
+/** What the parent has: from the cache when that is of this very commit, else from git. */
+async function readBefore(repository: string, parent: string | undefined, cache: string): Promise<Map<string, string>> {
+  const before = new Map<string, string>();
+  if (parent === undefined) return before;
+  const known = readLines(cache, (line) => {
+    const entry = parseSeen(line);
+    if (entry) before.set(...entry);
+  });
+  if (known === parent) return before;
+  before.clear();
+  for await (const { path, mode, id } of treeOf(repository, parent)) before.set(path, entryOf(mode, id));
+  return before;
 }
 
 async function collect(parts: AsyncIterable<Buffer>): Promise<Buffer> {

@@ -1,12 +1,13 @@
+import { createLines } from '../effects/data-tree/lines.ts';
 import { openDataTree, openOne, roomOf, type DataTree, type Found, type OpenFile } from '../effects/data-tree/read.ts';
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { remove } from '../effects/files.ts';
 import { prepareRepository } from '../effects/git/import.ts';
 import { headOf } from '../effects/git/objects.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { formatManifest, manifestName, metaPrefix, showPath, sortItems, storedMode, storedPath, type Item } from '../pure/manifest.ts';
+import { formatItem, manifestHead, manifestName, metaPrefix, showPath, storedMode, storedPath, type Item } from '../pure/manifest.ts';
 import type { SiteNames } from '../pure/names.ts';
 import { formatBytes } from '../pure/quantities.ts';
-import { formatSeen, isSeen, parseSeen, settledNs, type Seen } from '../pure/seen.ts';
+import { settledNs } from '../pure/seen.ts';
 import { inMemory, openStore, type Store } from './commit-store.ts';
 
 /** Puts everything that a site is into a commit of its repository. */
@@ -59,76 +60,80 @@ const warningsMax = 100;
  * @throws SitegenError when something cannot be read, or there is no room for it
  */
 export async function commitSite(options: CommitOptions): Promise<CommitResult> {
-  const { names: { repository, dataDir, backupCache }, exclude, meta } = options;
+  const { names: { repository, dataDir, backupCache }, meta } = options;
   await prepareRepository(repository);
   const parent = await headOf(repository);
-  const warnings = warningList();
   const tree = openDataTree(dataDir);
-  const store = await openStore(repository, parent);
+  const store = await openStore(repository, parent, backupCache);
+  const warnings = warningList();
+  // A line for each entry, which git wants to know the size of before it gets it.
+  const manifest = `${backupCache}.manifest`;
   try {
-    const found: Found[] = [];
-    const { all: diskBytes } = roomOf(dataDir);
-    for await (const item of tree.walk({ exclude, warn: warnings.add })) {
-      if ((item.size ?? 0) > diskBytes) warnings.add(`${showPath(item.path)} was left out: it claims to be larger than the disk`);
-      else found.push(item);
-    }
-    const seen = parseSeen(await readIfThere(backupCache));
-    const unread = (item: Found) => item.kind === 'file' && !(isSeen(seen.get(item.path), item.stat) && store.has(storedPath(item.path), seen.get(item.path)?.blob));
-    requireRoom(options, found.filter(unread));
-    const nowSeen = new Map<string, Seen>();
-    const items = await gather({ options, tree, store, found, unread, seen, nowSeen, warn: warnings.add });
-    await store.put(metaPrefix + manifestName, '100644', inMemory(Buffer.from(formatManifest(items), 'latin1')));
+    await requireRoom(options, tree, store);
+    const { files, bytes } = await gather(options, { tree, store, manifest, warn: warnings.add });
+    await putFile(store, metaPrefix + manifestName, manifest);
     for (const { name, content } of meta) await putMeta(store, name, content);
     const commit = await store.commit(options);
-    await writeAtomic({ path: backupCache, content: formatSeen(nowSeen), mode: 0o600 });
-    const files = items.filter(({ kind }) => kind === 'file');
-    return { commit, changed: commit !== parent, warnings: warnings.all(), files: files.length, bytes: files.reduce((sum, { size = 0 }) => sum + size, 0) };
+    return { commit, changed: commit !== parent, warnings: warnings.all(), files, bytes };
   } finally {
     tree.close();
     await store.close();
+    await remove(manifest);
   }
 }
 
 interface Gathering {
-  options: CommitOptions;
   tree: DataTree;
   store: Store;
-  found: readonly Found[];
-  unread: (item: Found) => boolean;
-  /** Files as they were at the last commit, and as they are now. */
-  seen: ReadonlyMap<string, Seen>;
-  nowSeen: Map<string, Seen>;
+  /** File that gets the manifest. */
+  manifest: string;
   warn: (line: string) => void;
 }
 
-/** Stores all data and says what it is; what disappears meanwhile is left out. */
-async function gather({ options, tree, store, found, unread, seen, nowSeen, warn }: Gathering): Promise<Item[]> {
-  const items: Item[] = [];
-  for (const entry of sortItems(found)) {
-    const { stat: _, ...item } = entry;
-    const at = storedPath(item.path);
-    if (item.kind === 'directory') {
-      items.push(item);
-    } else if (item.kind === 'link') {
-      await store.put(at, storedMode(item), inMemory(Buffer.from(item.target ?? '', 'latin1')));
-      items.push(item);
-    } else if (!unread(entry)) {
-      const last = seen.get(item.path);
-      if (last) nowSeen.set(item.path, last);
-      store.keep(at, storedMode(item), last?.blob ?? '');
-      items.push({ ...item, blob: last?.blob });
-    } else {
-      const read = await readSettled(() => tree.open(item), store, at, () => {
-        warn(`${showPath(item.path)} was written to each of the ${readsMax} times that it was read: its backup may be partly old and partly new`);
-      });
-      if (!read) continue;
-      const { file: { stat: now, ...file }, blob, same } = read;
-      items.push({ ...file, blob });
-      const settled = now !== undefined && BigInt(Date.now()) * 1_000_000n - (options.settled ?? settledNs) > now.ctimeNs;
-      if (now && same && settled) nowSeen.set(item.path, { ...now, blob });
+/** Stores all data and writes down what it is; what disappears meanwhile is left out. */
+async function gather({ names: { dataDir }, exclude, settled = settledNs }: CommitOptions, { tree, store, manifest, warn }: Gathering): Promise<{ files: number; bytes: number }> {
+  const { all: diskBytes } = roomOf(dataDir);
+  const lines = createLines(manifest);
+  const sum = { files: 0, bytes: 0 };
+  const add = (item: Item) => {
+    lines.add(formatItem(item));
+    if (item.kind === 'file') [sum.files, sum.bytes] = [sum.files + 1, sum.bytes + (item.size ?? 0)];
+  };
+  try {
+    lines.add(manifestHead);
+    for await (const item of tree.walk({ exclude, warn })) {
+      const at = storedPath(item.path);
+      const blob = store.unchanged(at, item.stat);
+      if (item.kind === 'directory') {
+        await store.directory(at);
+        add(item);
+      } else if (item.kind === 'link') {
+        store.note(at, storedMode(item), await store.put(at, storedMode(item), inMemory(Buffer.from(item.target ?? '', 'latin1'))));
+        add(item);
+      } else if ((item.size ?? 0) > diskBytes) {
+        warn(`${showPath(item.path)} was left out: it claims to be larger than the disk`);
+      } else if (blob !== undefined) {
+        await store.keep(at, storedMode(item));
+        add({ ...item, blob });
+      } else {
+        const read = await readSettled(() => tree.open(item), store, at, () => {
+          warn(`${showPath(item.path)} was written to each of the ${readsMax} times that it was read: its backup may be partly old and partly new`);
+        });
+        if (!read) {
+          await store.drop(at);
+          continue;
+        }
+        const { file, blob: id, same } = read;
+        const isSettled = same && file.stat !== undefined && BigInt(Date.now()) * 1_000_000n - settled > file.stat.ctimeNs;
+        store.note(at, storedMode(file), id, isSettled ? file.stat : undefined);
+        add({ ...file, blob: id });
+      }
     }
+    lines.finish();
+  } finally {
+    lines.abandon();
   }
-  return items;
+  return sum;
 }
 
 /** Stores a file, again while it changes under our hands. */
@@ -137,7 +142,7 @@ async function readSettled(open: () => OpenFile | undefined, store: Store, at: s
     const file = open();
     if (!file) return undefined;
     try {
-      const blob = await store.put(at, storedMode(file.item), { size: file.item.size ?? 0, read: file.read });
+      const blob = await store.put(at, storedMode(file.item), { size: file.item.size ?? 0, read: file.read }, round > 1);
       const same = file.isSame();
       if (!same && round < readsMax) continue;
       if (!same) unsettled();
@@ -150,26 +155,38 @@ async function readSettled(open: () => OpenFile | undefined, store: Store, at: s
 
 async function putMeta(store: Store, name: string, content: MetaFile['content']): Promise<void> {
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/.test(name) || name === manifestName) throw new Error(`${name} is no name below ${metaPrefix}`);
-  if (Buffer.isBuffer(content)) return void await store.put(metaPrefix + name, '100644', inMemory(content));
-  const file = openOne(content.file);
+  const at = metaPrefix + name;
+  const parts = at.split('/');
+  for (let count = 2; count < parts.length; count += 1) await store.directory(parts.slice(0, count).join('/'));
+  if (Buffer.isBuffer(content)) store.note(at, '100644', await store.put(at, '100644', inMemory(content)));
+  else await putFile(store, at, content.file);
+}
+
+async function putFile(store: Store, at: string, from: string): Promise<void> {
+  const file = openOne(from);
   try {
-    await store.put(metaPrefix + name, '100644', { size: file.item.size ?? 0, read: file.read });
-    if (!file.isSame()) throw new SitegenError(`${content.file} was written to while it was read`, { hint: 'is something else than sitegen at work there?' });
+    store.note(at, '100644', await store.put(at, '100644', { size: file.item.size ?? 0, read: file.read }));
+    if (!file.isSame()) throw new SitegenError(`${from} was written to while it was read`, { hint: 'is something else than sitegen at work there?' });
   } finally {
     file.close();
   }
 }
 
-function requireRoom({ names, meta, report }: CommitOptions, unread: readonly Found[]): void {
-  let bytes = 0;
-  for (const { content } of meta) bytes += Buffer.isBuffer(content) ? content.length : sizeOfMeta(content.file);
-  // Holes take next to nothing once they are compressed.
-  for (const { stat } of unread) bytes += Math.min(stat?.size ?? 0, (stat?.allocated ?? 0) + (stat?.size ?? 0) / 100);
+async function requireRoom({ names, exclude, meta, report }: CommitOptions, tree: DataTree, store: Store): Promise<void> {
+  let bytes = meta.reduce((sum, { content }) => sum + (Buffer.isBuffer(content) ? content.length : sizeOfMeta(content.file)), 0);
+  let files = 0;
+  const { all } = roomOf(names.dataDir);
+  for await (const { kind, path, stat, size = 0 } of tree.walk({ exclude, warn: () => undefined })) {
+    if (kind !== 'file' || size > all || store.unchanged(storedPath(path), stat) !== undefined) continue;
+    files += 1;
+    // Holes take next to nothing once they are compressed.
+    bytes += Math.min(size, (stat?.allocated ?? 0) + size / 100);
+  }
   const { free } = roomOf(names.repository);
   if (free < bytes + reserve) {
     throw new SitegenError(`no room to back up ${names.domain}: ${formatBytes(free)} are free below ${names.repository}, up to ${formatBytes(bytes + reserve)} are needed; its history is intact`, { hint: 'make room: df -h; then run "sitegen backup" again' });
   }
-  if (bytes > muchBytes) report(`${names.domain}: reading ${formatBytes(bytes)} in ${unread.length} files`);
+  if (bytes > muchBytes) report(`${names.domain}: reading ${formatBytes(bytes)} in ${files} files`);
 }
 
 function sizeOfMeta(file: string): number {

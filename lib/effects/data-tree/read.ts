@@ -28,7 +28,7 @@ export interface OpenFile {
 
 /** What of a tree is left out. */
 export interface WalkOptions {
-  /** Paths below the root, in which `*` stands for a part of a name; what is below one is left out too. */
+  /** Paths below the root, in which `*` stands for a part of a name; what is in one is left out, and it itself unless it is a directory. */
   exclude: readonly string[];
   /** Told of everything else that is left out. */
   warn: (line: string) => void;
@@ -119,9 +119,13 @@ async function* walk(rootFd: number, { exclude, warn }: WalkOptions): AsyncGener
         continue;
       }
       const below = level.prefix + name;
-      if (isExcluded(below)) continue;
       const status = lstat(level.fd, name);
       if (status === undefined) continue;
+      if (isExcluded(below)) {
+        // Whose a cache is has to come back, as its program could not write into it.
+        if (status.isDirectory()) yield toFound(below, 'directory', status);
+        continue;
+      }
       if (below.length > limits.pathBytes || levels.length > limits.depth) {
         warn(`${showPath(below.slice(0, 100))}… was left out: its path is too long`);
       } else if (status.isDirectory()) {

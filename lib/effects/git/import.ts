@@ -10,30 +10,29 @@ import { askGit, startGit } from './process.ts';
  * a site's data can have. Whoever calls holds the site's lock for that.
  */
 
-/** An entry of a commit that differs from its parent's. */
-export interface Change {
-  /** In the commit; one character a byte. */
-  path: string;
-  mode: '100644' | '100755' | '120000';
-  id: string;
-}
+/** What git calls the mode of an entry. */
+export type Mode = '100644' | '100755' | '120000';
 
 export interface NewCommit {
-  /** The commit before it; undefined for the first. */
-  parent: string | undefined;
-  /** Paths that the parent has and this one does not. */
-  removed: readonly string[];
-  changed: readonly Change[];
   message: string;
   date: Date;
   /** File with the ssh key that signs it. */
   signingKey: string | undefined;
 }
 
+/** A commit that is being made of changes to its parent; paths have one character a byte. */
 export interface Import {
-  /** Stores content, which has exactly this many bytes; each part is written out before the next is asked for. @returns its id */
-  blob(size: number, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<string>;
-  /** Makes a commit of what was stored. Only at its very end does the branch move. @returns its id */
+  /**
+   * Stores content, which has exactly this many bytes, at a path, whatever was there. Each part is
+   * written out before the next is asked for.
+   * @returns its id
+   */
+  put(path: string, mode: Mode, size: number, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<string>;
+  /** Something that the repository has already is at a path. */
+  set(path: string, mode: Mode, id: string): Promise<void>;
+  /** Nothing is at a path any more; that it is gone already does no harm. */
+  remove(path: string): Promise<void>;
+  /** Makes the commit. Only at its very end does the branch move. @returns its id, or the parent's when it would be the same */
   commit(commit: NewCommit): Promise<string>;
   /** Gives everything up; nothing of it stays. Does nothing after a commit. */
   abandon(): Promise<void>;
@@ -112,31 +111,41 @@ async function removeLeftovers(repository: string): Promise<void> {
   };
   await search('');
   if (found.length === 0) return;
-  const open = await openFiles(await fs.readdir('/proc').catch(() => []));
+  const { names, hidden } = await openFiles(await fs.readdir('/proc').catch(() => []));
   for (const file of found) {
     const status = await fs.lstat(file).catch(() => undefined);
-    // A file that was just closed is about to get its name.
-    const settled = status !== undefined && Date.now() - status.mtimeMs > leftoverMs;
-    if (settled && ![...open].some((name) => name === file || name.startsWith(`${file}/`))) await fs.rm(file, { recursive: true, force: true });
+    // Locks are held for a moment; other files may be open for hours, or were just closed and are about to get their names.
+    const isOpen = !file.endsWith('.lock') && names.some((name) => name === file || name.startsWith(`${file}/`));
+    const age = status === undefined ? 0 : Date.now() - status.mtimeMs;
+    if (!isOpen && age > (hidden && !file.endsWith('.lock') ? leftoverMs.hidden : leftoverMs.seen)) await fs.rm(file, { recursive: true, force: true });
   }
 }
 
-const leftoverMs = 60_000;
+/** How old leftovers are at least; and where a git is at work whose files cannot be seen. */
+const leftoverMs = { seen: 60_000, hidden: 86_400_000 };
 
-/** Names of all files that some processes have open. */
-async function openFiles(pids: readonly string[]): Promise<Set<string>> {
-  const names = new Set<string>();
+/** Names of the files that some processes have open; hidden: one of them is a git that has more rights than this process. */
+async function openFiles(pids: readonly string[]): Promise<{ names: string[]; hidden: boolean }> {
+  const names: string[] = [];
+  let hidden = false;
   for (const pid of pids.filter((name) => /^\d+$/.test(name))) {
-    for (const fd of await fs.readdir(`/proc/${pid}/fd`).catch(() => [])) names.add(await fs.readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''));
+    const fds = await fs.readdir(`/proc/${pid}/fd`).catch((error: unknown) => ((error as NodeJS.ErrnoException).code === 'EACCES' ? undefined : []));
+    if (fds === undefined) hidden ||= (await fs.readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).startsWith('git');
+    for (const fd of fds ?? []) {
+      const name = await fs.readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
+      if (name !== '') names.push(name);
+      else hidden = true;
+    }
   }
-  return names;
+  return { names, hidden };
 }
 
 /**
- * Begins a commit. Blobs of over a megabyte are passed through without being held in memory.
+ * Begins a commit. Contents of over a megabyte are passed through without being held in memory.
  * @param repository as `prepareRepository` left it
+ * @param parent undefined for the first commit
  */
-export function openImport(repository: string): Import {
+export function openImport(repository: string, parent: string | undefined): Import {
   const what = `write to ${repository}`;
   const { child, ended } = startGit({
     repository, what, args: ['fast-import', '--quiet', '--done', '--force', '--depth=0', '--date-format=raw'],
@@ -157,10 +166,16 @@ export function openImport(repository: string): Import {
     if (child.exitCode !== null || child.signalCode !== null) await gone;
     await Promise.race([new Promise<void>((resolve) => { child.stdin.write(part, (error) => { if (!error) resolve(); }); }), gone]);
   };
+  // Of no branch, so its date is of no matter.
+  let begun: Promise<void> | undefined;
+  const change = async (line: string) => {
+    await (begun ??= write(`commit ${scratch}\ncommitter sitegen <sitegen> 0 +0000\ndata 0\n${parent === undefined ? '' : `from ${parent}\n`}`));
+    await write(line);
+  };
   return {
-    async blob(size, content) {
+    async put(path, mode, size, content) {
       const hash = createHash('sha1').update(`blob ${size}\0`);
-      await write(`blob\ndata ${size}\n`);
+      await change(`M ${mode} inline ${quote(path)}\ndata ${size}\n`);
       let left = size;
       for await (const part of content) {
         left -= part.length;
@@ -173,17 +188,16 @@ export function openImport(repository: string): Import {
       await write('\n');
       return hash.digest('hex');
     },
-    async commit({ parent, removed, changed, message, date, signingKey }) {
+    set: (path, mode, id) => change(`M ${mode} ${id} ${quote(path)}\n`),
+    remove: (path) => change(`D ${quote(path)}\n`),
+    async commit({ message, date, signingKey }) {
       const seconds = `${Math.floor(date.getTime() / 1000)} +0000`;
-      await write(`commit ${scratch}\ncommitter sitegen <sitegen> ${seconds}\ndata 0\n${parent === undefined ? '' : `from ${parent}\n`}`);
-      // A name may have become a directory, or the other way round: what goes, goes first.
-      for (const path of removed) await write(`D ${quote(path)}\n`);
-      for (const { path, mode, id } of changed) await write(`M ${mode} ${id} ${quote(path)}\n`);
       await write('done\n');
       child.stdin.end();
       await ended;
       over = true;
-      const tree = await askGit({ repository, what, args: ['rev-parse', '--verify', `${scratch}^{tree}`] });
+      const [tree = '', before] = (await askGit({ repository, what, args: ['rev-parse', `${scratch}^{tree}`, ...(parent === undefined ? [] : [`${parent}^{tree}`])] })).split('\n');
+      if (parent !== undefined && tree === before) return parent;
       const identity = { NAME: 'sitegen', EMAIL: `sitegen@${os.hostname()}`, DATE: seconds };
       const commit = await askGit({
         repository, what,
@@ -198,7 +212,7 @@ export function openImport(repository: string): Import {
     async abandon() {
       if (over) return;
       over = true;
-      const written = await openFiles([String(child.pid)]);
+      const { names: written } = await openFiles([String(child.pid)]);
       child.kill('SIGKILL');
       await ended.catch(() => undefined);
       const root = await fs.realpath(repository);

@@ -89,6 +89,8 @@ test('a commit follows files that become directories, links that become files, a
   await fs.rm(`${site.data}/e`);
   await fs.writeFile(`${site.data}/e`, '4');
   const { commit } = await site.commit({ meta: [{ name: 'x', content: Buffer.from('new') }] });
+  t.deepEqual((await site.git('ls-tree', '-r', '--name-only', (await site.commit({ meta: [{ name: 'x/old', content: Buffer.from('old') }] })).commit)).trim().split('\n'), ['data/a', 'data/d/f', 'data/e', 'meta/manifest', 'meta/x/old']);
+  await site.commit({ meta: [{ name: 'x', content: Buffer.from('new') }] });
   t.deepEqual((await site.git('ls-tree', '-r', '--name-only', 'main')).trim().split('\n'), ['data/a', 'data/d/f', 'data/e', 'meta/manifest', 'meta/x']);
   await extractSite({ repository: site.repository, commit, into: `${site.root}/out` });
   t.deepEqual(await listing(`${site.root}/out/data`), await listing(site.data));
