@@ -28,6 +28,7 @@ guestTest('a server that refuses, is silent, or hangs after the login keeps the 
   // Takes logins and then does nothing, for ever.
   await guest.sh(`mkdir -p /run/sshd; systemd-run --quiet --collect --unit test-sshd-hang /usr/sbin/sshd -D -e -f /dev/null -p 2209 -h /etc/ssh/ssh_host_ed25519_key -o ForceCommand='sleep 1000' -o UsePAM=no -o PidFile=none -o AuthorizedKeysFile=/var/lib/sitegen-buddy/.ssh/authorized_keys`);
   const timed = async (setting: () => Promise<unknown>, text: string) => {
+    await guest.sh(`systemctl stop ${push}; systemctl stop ${retry}`);
     await setting();
     const commitNow = await commitAlone(guest, `echo ${Math.random()} >index.html`);
     const began = Date.now();
@@ -165,7 +166,8 @@ guestTest('a machine has four pushes going on at once, and those that wait take 
   await guest.sh(`systemctl start --no-block ${push}; sleep 2`);
   t.is(await guest.sh(`systemctl is-active ${push} || true; ps -o comm= -p $(cat /sys/fs/cgroup$(systemctl show -P ControlGroup ${push})/cgroup.procs)`), 'activating\nflock');
   await guest.sh("systemctl stop 'test-sshd-*'");
-  await until('it is pushed', async () => await headOf(guest) === first && await headOf(far) === first, 30_000, 500);
+  await until('it is over', async () => (await guest.run(['systemctl', 'is-active', push])).stdout.trim() === 'inactive', 60_000, 500);
+  for (const machine of [guest, far]) t.is(await headOf(machine), first);
 });
 
 guestTest('nightly, repositories are packed one after the other and keep what servers have', async (t, guest) => {

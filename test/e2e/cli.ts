@@ -104,7 +104,7 @@ guestTest('remove leaves nothing but the data, which adding again finds; --purge
   t.is(removed.code, 0);
   t.regex(removed.stderr, /its data stays in \/var\/lib\/sitegen\/sites\/gone\.example\.com; sitegen add/);
   t.is(await guest.sh(`systemctl list-units --all --plain --no-legend 'site-${domain}*'`), '', 'no unit is loaded any more');
-  t.true(changes(before, await inventory(guest)).every((line) => line.includes(` /var/lib/sitegen/sites/${domain}`)), changes(before, await inventory(guest)).join('\n'));
+  t.true(changes(before, await inventory(guest)).every((line) => ['sites', 'git', 'backup'].some((folder) => line.includes(` /var/lib/sitegen/${folder}/${domain}`))), changes(before, await inventory(guest)).join('\n'));
   t.is((await guest.get(address, { timeoutS: 3 })).status, 0);
 
   t.is((await guest.sitegen('add', domain, '--volume', 'www:/www')).code, 0);
@@ -118,7 +118,7 @@ guestTest('remove leaves nothing but the data, which adding again finds; --purge
   t.regex(typed.stdout, /Type the domain to confirm/);
   t.regex(typed.stdout, /nothing was removed/);
   t.is((await guest.get(address)).status, 200);
-  t.is((await shell(guest, `script -qec 'sitegen remove --purge ${domain}' /dev/null <<< ${domain}`)).code, 0);
+  t.is((await shell(guest, `script -qec 'sitegen remove --purge --backups ${domain}' /dev/null <<< ${domain}`)).code, 0);
   t.deepEqual(changes(before, await inventory(guest)), []);
   t.is((await guest.sitegen('remove', domain)).code, 1);
 });
@@ -136,7 +136,7 @@ guestTest('list and status tell people and programs the same', async (t, guest) 
   t.true(Math.abs(Date.parse(site?.since ?? '') - Date.parse(await guest.sh('date -Is'))) < 60_000, String(site?.since));
   t.deepEqual((JSON.parse((await guest.sitegen('list', '--json')).stdout) as SiteJson[]).map(({ domain }) => domain), ['told.example.com']);
   const list = await guest.sitegen('ls');
-  t.regex(list.stdout, new RegExp(`^SITE +STATE +KIND +ADDRESS +MEMORY\ntold\\.example\\.com +awake +container +${address} +\\S+\n$`));
+  t.regex(list.stdout, new RegExp(`^SITE +STATE +KIND +ADDRESS +MEMORY +BACKUP\ntold\\.example\\.com +awake +container +${address} +\\S+ +not backed up\n$`));
   const text = await guest.sitegen('status', 'told.example.com');
   for (const line of ['told.example.com', '     state: awake since ', '   aliases: www.told.example.com', `   address: ${address}:80 → container 10.214.`, ' container: site-told.example.com ', '      unit: site-told.example.com.socket active']) {
     t.true(`\n${text.stdout}`.includes(`\n${line}`), `${line} in ${text.stdout}`);
