@@ -15,6 +15,8 @@ export interface Search {
   stores: readonly Store[];
   /** Only there: a URL, a host, or `local`. */
   from?: string | undefined;
+  /** What the servers have counts alone: another one has had the site since. */
+  elsewhere?: boolean | undefined;
   /** An earlier commit than the last. */
   at?: Moment | undefined;
   report: (line: string) => void;
@@ -55,7 +57,7 @@ export async function chooseBackup(search: Search): Promise<Chosen | NoBackup> {
   if (from !== undefined && only === undefined) {
     throw new SitegenError(`${from} is none of the backup servers, or several`, { hint: `give one of: local ${search.stores.map(({ url }) => url).join(' ')}` });
   }
-  const heads: Head[] = local === undefined ? [] : [{ from: thisMachine, commit: local }];
+  const heads: Head[] = local === undefined || search.elsewhere === true ? [] : [{ from: thisMachine, commit: local }];
   const faults: string[] = [];
   let prepared = false;
   // The others are still asked: who goes back behind them has to know of it.

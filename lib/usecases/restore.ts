@@ -60,7 +60,7 @@ export async function restoreSite(deps: RestoreDeps, request: RestoreRequest): P
     const fenced = await readFence(names);
     if (fenced && request.takeOver !== true) throw new SitegenError(`${domain}: ${fenced.server} has the site now`, { hint: `take it back: sitegen adopt --force ${domain}` });
     await settleSite(names);
-    const chosen = await chooseBackup({ names, stores: await openServers(defaults), from, at, report, progress });
+    const chosen = await chooseBackup({ names, stores: await openServers(defaults), elsewhere: fenced !== undefined, from, at, report, progress });
     if (chosen.kind === 'none') throw new SitegenError(`${domain}: there is no backup of it: neither here nor on a backup server`, { hint: 'see: sitegen backup list' });
     await requireSigned(names, chosen, defaults);
     report(`${domain}: taking ${shortCommit(chosen.commit)} from ${describeSource(chosen.from)}`);

@@ -37,6 +37,7 @@ function filesOf(directory: string, written: Parameters<typeof routedOf>[0]): Ma
     [`${directory}/users.cfg`, users],
     [`${directory}/probes.lst`, probes.map((path) => `${path}\n`).join('')],
     [`${directory}/upstream-ca.pem`, ''],
+    [`${directory}/adoptable.map`, '*.example.com adopt\n'],
     [`${directory}/certs.list`, `${root}/both.pem example.com\n`],
     ...mapNames.map((name) => [`${directory}/maps/${name}.map`, mapText(maps[name])] as const),
     ...runtimeMaps.map((name) => [`${directory}/maps/${name}.map`, ''] as const),
