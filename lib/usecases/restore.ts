@@ -16,8 +16,9 @@ import { readFence } from './fence.ts';
 import type { Deps } from './machine.ts';
 import { describeSource, goOnFrom } from './restore-history.ts';
 import { openServers } from './servers.ts';
-import { loadSettings, type LoadedSite } from './settings.ts';
+import { loadOwnSite, loadSettings, type LoadedSite } from './settings.ts';
 import { placesOf, settleSite } from './swap.ts';
+import { settingsOf } from './unseal.ts';
 import { wantOf } from './want.ts';
 
 /** What a restore needs of the machine. */
@@ -32,6 +33,8 @@ export interface RestoreRequest extends Pick<Search, 'at' | 'from'> {
   force: boolean;
   /** Another server has the site: from now on this one has it again. */
   takeOver?: boolean;
+  /** See `claimEpoch`. */
+  proxyProtocol?: boolean;
 }
 
 /** What came back. */
@@ -64,10 +67,12 @@ export async function restoreSite(deps: RestoreDeps, request: RestoreRequest): P
     if (chosen.kind === 'none') throw new SitegenError(`${domain}: there is no backup of it: neither here nor on a backup server`, { hint: 'see: sitegen backup list' });
     await requireSigned(names, chosen, defaults);
     report(`${domain}: taking ${shortCommit(chosen.commit)} from ${describeSource(chosen.from)}`);
+    // Its settings here are those of a site whose visitors are forwarded.
+    const own = fenced ? await loadOwnSite(await settingsOf({ ...names, commit: chosen.commit }, defaults), names.settingsFile, defaults) : loaded;
     const saved = fenced ? await headOf(names.repository) : await savePresent(deps, names, request.force);
     return request.paths.length > 0
       ? { ...await restorePaths(deps, names, chosen, request.paths), saved }
-      : { ...await restoreAll(deps, { names, loaded, defaults, chosen, saved, force: request.force }), saved };
+      : { ...await restoreAll(deps, { names, loaded: own, defaults, chosen, saved, force: request.force, proxyProtocol: request.proxyProtocol }), saved };
   });
 }
 
@@ -109,6 +114,7 @@ interface Exchange {
   /** Where the site's history ended when it was last looked at. */
   saved: string | undefined;
   force: boolean;
+  proxyProtocol?: boolean | undefined;
 }
 
 async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<Restored, 'saved'>> {

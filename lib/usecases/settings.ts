@@ -78,9 +78,17 @@ export async function loadSettings(domains?: readonly string[]): Promise<Setting
   return { defaults, ranges: rangesOf(defaults), sites, faults };
 }
 
-/** Resolves the settings in `text`, as if they were in `file`. */
+/** Resolves the settings in `text`, as if they were in `file`; of a site that another server has, as `fencedSettings` has them. */
 export async function loadSite(text: string, file: string, defaults: DefaultsFile, apps = new Map<string, Promise<App>>()): Promise<LoadedSite> {
-  const parsed = fencedSettings(parseSite(text, file));
+  return loadParsed(fencedSettings(parseSite(text, file)), text, defaults, apps);
+}
+
+/** The same of a site that is about to be this server's, whoever has it now. */
+export async function loadOwnSite(text: string, file: string, defaults: DefaultsFile): Promise<LoadedSite> {
+  return loadParsed(parseSite(text, file), text, defaults, new Map());
+}
+
+async function loadParsed(parsed: SiteFile, text: string, defaults: DefaultsFile, apps: Map<string, Promise<App>>): Promise<LoadedSite> {
   const name = appOf(parsed, defaults);
   let app: App | undefined;
   if (name !== undefined) {
