@@ -11,6 +11,7 @@ interface Options {
   app?: string | undefined;
   force?: boolean | undefined;
   check?: boolean | undefined;
+  signer?: string | undefined;
   proxy?: string | undefined;
   automatic?: boolean | undefined;
 }
@@ -28,20 +29,21 @@ export const adoptCommand: CommandModule<object, Options> = {
     .option('app', { type: 'string', requiresArg: true, describe: 'app to install where there is no backup yet' })
     .option('force', { type: 'boolean', describe: 'though its DNS leads elsewhere, or data of its name is here' })
     .option('check', { type: 'boolean', describe: 'only say whether it could be adopted' })
+    .option('signer', { type: 'string', requiresArg: true, implies: 'check', describe: 'public key of the former server, which has to be allowed here' })
     .option('proxy', { type: 'string', requiresArg: true, describe: 'address of the former server, which tells visitors\' own addresses by PROXY protocol' })
     // What its unit runs.
     .option('automatic', { type: 'boolean', hidden: true }),
-  async handler({ domain, from, app, force = false, check = false, proxy, automatic = false }) {
+  async handler({ domain, from, app, force = false, check = false, signer, proxy, automatic = false }) {
     const { adoptSite, checkAdopt, NotToAdopt } = await import('../lib/usecases/adopt.ts');
     const { worked } = await import('../lib/usecases/alarm.ts');
     if (check) {
-      print(await checkAdopt(domain));
+      print(await checkAdopt(domain, signer));
       return;
     }
     const began = performance.now();
     const deps = { progress: automatic ? undefined : showProgress(domain), now: () => new Date() };
     try {
-      const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxyProtocol: proxy !== undefined }));
+      const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxy }));
       const what = done.commit === undefined ? 'is installed' : `is here, as in ${shortCommit(done.commit)}: ${done.files} files, ${formatBytes(done.bytes)}, from ${done.from}`;
       // Whatever has kept it from coming by itself is over.
       await worked(siteNames(parseDomain(domain)).adoptUnit, new Date());

@@ -1,4 +1,4 @@
-import { isMap, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 import { reasonOf, SitegenError } from './errors.ts';
 import { paths, siteNames } from './names.ts';
@@ -43,6 +43,22 @@ export function editYaml(text: string, changes: Readonly<Record<string, unknown>
     if (value === undefined) document.delete(key);
     else document.set(key, value);
   }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
+/**
+ * The same settings with a value added to a list, unless it is there; comments and order stay.
+ * @param path keys that lead to the list; what is missing is made
+ */
+export function addToList(text: string, path: readonly [string, string], value: string): string {
+  const document = parseDocument(text);
+  const [section, key] = path;
+  // A section whose keys are all comments is a null.
+  const list = document.getIn(path);
+  if (!isMap(document.get(section))) document.set(section, document.createNode({ [key]: [value] }));
+  else if (!isSeq(list)) document.setIn(path, document.createNode([value]));
+  else if (list.items.some((item) => isScalar(item) && item.value === value)) return text;
+  else list.add(document.createNode(value));
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 

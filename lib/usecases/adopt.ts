@@ -11,6 +11,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { parseDomain, paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { noState } from '../pure/renewal.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
+import { fingerprintOf } from '../pure/ssh-key.ts';
 import { shortCommit } from '../pure/static.ts';
 import { add } from './add.ts';
 import { adoptingFile, isWhole } from './adopting.ts';
@@ -18,13 +19,13 @@ import { apply } from './apply.ts';
 import { updateState } from './backup-state.ts';
 import { accept, installCertificate, namesOf, uninstallCertificate } from './certs.ts';
 import { chooseBackup, requireSigned, type Chosen } from './choose.ts';
-import { describeSource } from './restore-history.ts';
 import { writePair } from './drop.ts';
+import { trustProxy } from './edit.ts';
 import { wayOf } from './certify.ts';
 import { readFence } from './fence.ts';
 import { extractSite } from './extract.ts';
 import { makeReady, restoreSite, type RestoreDeps } from './restore.ts';
-import { goOnFrom } from './restore-history.ts';
+import { describeSource, goOnFrom } from './restore-history.ts';
 import { openServers } from './servers.ts';
 import { loadDefaults, loadSite } from './settings.ts';
 import { placesOf, settleSite } from './swap.ts';
@@ -41,8 +42,8 @@ export interface AdoptRequest {
   force: boolean;
   /** Nobody watches: only what has a repository is installed. */
   automatic: boolean;
-  /** A former server tells visitors' addresses by PROXY protocol. */
-  proxyProtocol?: boolean | undefined;
+  /** Address of the former server, when that is to tell visitors' own addresses by PROXY protocol. */
+  proxy?: string | undefined;
 }
 
 /** What became of it. */
@@ -78,12 +79,19 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   return withLock(names.restoreLock, { waiting: () => { deps.report(`${domain}: waiting for another restore of it`); } }, () => adoptLocked(deps, names, request, defaults));
 }
 
-/** Says whether `adoptSite` could begin. @throws SitegenError with the reason when it could not */
-export async function checkAdopt(domainInput: string): Promise<string> {
+/**
+ * Says whether `adoptSite` could begin; changes nothing.
+ * @param signer the public key of the server that asks, which has to be allowed
+ * @throws SitegenError with the reason when it could not
+ */
+export async function checkAdopt(domainInput: string, signer?: string): Promise<string> {
   const domain = parseDomain(domainInput);
   const names = siteNames(domain);
   if (await exists(names.settingsFile) && !await readFence(names)) throw new SitegenError(`${domain}: the site exists already`);
   const defaults = await loadDefaults();
+  if (signer !== undefined && !(defaults.backup?.signers ?? []).some((key) => fingerprintOf(key) === fingerprintOf(signer))) {
+    throw new SitegenError(`${domain}: backups of the server with the key ${fingerprintOf(signer)} are not allowed here`, { hint: `write it into backup.signers of sitegen.yaml: ${signer}` });
+  }
   const found = await Promise.allSettled((await openServers(defaults)).map((store) => store.look(names.id)));
   const having = found.filter((each) => each.status === 'fulfilled' && each.value.state === 'commit').length;
   if (having > 0) return `${domain}: ${having} of ${found.length} backup servers ${having === 1 ? 'has' : 'have'} it`;
@@ -107,7 +115,8 @@ async function requireDns(domain: string, defaults: DefaultsFile, force: boolean
 
 /** A site that another server has had meanwhile. */
 async function takeBack(deps: RestoreDeps, names: SiteNames, request: AdoptRequest, defaults: DefaultsFile): Promise<Adopted> {
-  const { commit, from, files, bytes } = await restoreSite(deps, { domain: names.domain, from: request.from, paths: [], force: true, takeOver: true });
+  const { commit, from, files, bytes } = await restoreSite(deps, { domain: names.domain, from: request.from, paths: [], force: true, takeOver: true, proxyProtocol: request.proxy !== undefined });
+  if (request.proxy !== undefined) await trustProxy(request.proxy);
   await withLock(paths.machineLock, {}, async () => {
     await writeAtomic({ path: names.settingsFile, content: await settingsOf({ ...names, commit }, defaults), mode: 0o600 });
     const { faults: [fault] } = await apply(deps, [names.domain]);
@@ -145,10 +154,11 @@ async function adoptLocked(deps: RestoreDeps, names: SiteNames, request: AdoptRe
       await replaceTree(placesOf(names));
       undo.push(() => putBack(names));
       undo.push(() => remove(names.epochFile));
-      await goOnFrom({ names, chosen, defaults, proxyProtocol: request.proxyProtocol }, chosen.local);
+      await goOnFrom({ names, chosen, defaults, proxyProtocol: request.proxy !== undefined }, chosen.local);
       const { local } = chosen;
       if (local !== undefined) undo.push(() => moveMain(repository, local, 'anywhere'));
       await bringCertificate(names, chosen, loaded.file, defaults, deps, undo);
+      if (request.proxy !== undefined) undo.push(await trustProxy(request.proxy));
       await add(deps, { domain, text });
     });
     await remove(adoptingFile(names.metaDir));

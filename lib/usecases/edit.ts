@@ -1,5 +1,5 @@
 import { readIfThere, writeAtomic } from '../effects/files.ts';
-import { editYaml, hasKey, parseSite } from '../pure/config.ts';
+import { addToList, editYaml, hasKey, parseDefaults, parseSite } from '../pure/config.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, siteNames } from '../pure/names.ts';
 import { stringify } from 'yaml';
@@ -27,4 +27,20 @@ export async function editSettings(domain: string, changes: Readonly<Record<stri
   const edited = editYaml(text, typeof changes === 'function' ? changes(text) : changes);
   parseSite(edited, settingsFile);
   await writeAtomic({ path: settingsFile, content: edited, mode: 0o600 });
+}
+
+/**
+ * Has the router take visitors' addresses from a server that forwards connections here; apply carries it out.
+ * @param address of that server, or a range
+ * @returns an action that takes this back
+ * @throws SitegenError when it is no address; the file then stays as it was
+ */
+export async function trustProxy(address: string): Promise<() => Promise<void>> {
+  const path = paths.defaultsFile;
+  const text = (await readIfThere(path)) ?? '';
+  const edited = addToList(text, ['router', 'proxies'], address);
+  parseDefaults(edited, path);
+  const write = (content: string) => writeAtomic({ path, content, mode: 0o600 });
+  if (edited !== text) await write(edited);
+  return async () => { if ((await readIfThere(path)) === edited) await write(text); };
 }

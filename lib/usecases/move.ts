@@ -8,6 +8,7 @@ import { epochOf, localEpoch } from './epoch.ts';
 import { fence, readFence } from './fence.ts';
 import type { Deps } from './machine.ts';
 import { siteFile } from './read-sites.ts';
+import { ensureServerKey } from './server-key.ts';
 import { openServers } from './servers.ts';
 import { loadDefaults } from './settings.ts';
 
@@ -20,6 +21,8 @@ export interface Target {
 }
 
 const patienceMs = 60_000;
+/** How long a claim is looked for after the other server has failed. */
+const cutMs = 5_000;
 
 /**
  * Moves a site to another server: its backup is brought up to date while it runs, and once more
@@ -35,12 +38,13 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
   if (fenced) throw new SitegenError(`${domain}: ${fenced.server} has the site already`, { hint: `visitors are forwarded to ${fenced.address}` });
   const servers = await openServers(await loadDefaults());
   if (servers.length === 0) throw new SitegenError(`${domain}: there are no backup servers to move it over`, { hint: 'set backup.servers in sitegen.yaml, here and there' });
-  report(`${domain}: asking ${host} whether it is ready`);
-  await runOver(host, ['sitegen', 'adopt', '--check', domain], 30_000);
-
   report(`${domain}: backing it up while it runs`);
   await systemd.start(names.dumpUnit);
   await systemd.start(names.pushUnit);
+  report(`${domain}: asking ${host} whether it is ready`);
+  const { publicKey } = await ensureServerKey();
+  await runOver(host, ['sitegen', 'adopt', '--check', '--signer', publicKey, domain], 60_000);
+  let last = '';
   // Whoever comes from here on is held, and a wake waits for the lock.
   await withLock(names.lockFile, { mark: 'sitegen move\n' }, async () => {
     const since = performance.now();
@@ -50,16 +54,18 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
     if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
     await systemd.start(names.pushUnit);
     report(`${domain}: ${host} takes it over, with commit ${shortCommit(commit ?? '')}`);
-    await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000);
-    await untilTaken();
+    let failure: Error | undefined;
+    await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000).catch((error: unknown) => { failure = error as Error; });
+    // A connection that is cut ends nothing there, and two servers must not serve the site.
+    if (failure !== undefined) report(`${domain}: that failed; looking whether it has taken the site all the same`);
+    if (!await untilTaken(failure === undefined ? patienceMs : cutMs)) throw failure ?? untaken();
     report(`${domain}: forwarded to ${(await readFence(names))?.address ?? host} after ${((performance.now() - since) / 1000).toFixed(1)} s; now change its DNS`);
   });
 
   /** The other server's claim is in its first commit, which the backup servers have as soon as it is pushed. */
-  async function untilTaken(): Promise<void> {
+  async function untilTaken(timeoutMs: number): Promise<boolean> {
     const own = await localEpoch(names);
-    let last = '';
-    for (const end = Date.now() + patienceMs; Date.now() < end;) {
+    for (const end = Date.now() + timeoutMs; ;) {
       for (const store of servers) {
         try {
           const commit = await store.fetch(names.repository, names.id);
@@ -67,15 +73,19 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
           if (epoch && epoch.epoch > (own?.epoch ?? 1)) {
             await fence(names, epoch, commit);
             await systemd.start(names.fenceUnit);
-            return;
+            return true;
           }
         } catch (error) {
           last = reasonOf(error);
         }
       }
+      if (Date.now() > end) return false;
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
-    throw new SitegenError(`${domain}: ${host} has adopted it, but no backup server has its claim yet${last === '' ? '' : `: ${last}`}`, {
+  }
+
+  function untaken(): SitegenError {
+    return new SitegenError(`${domain}: ${host} has adopted it, but no backup server has its claim yet${last === '' ? '' : `: ${last}`}`, {
       hint: `it is looked for every hour; or: systemctl start ${names.pushUnit}`,
     });
   }

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { domainOfFile } from '../../../lib/pure/names.ts';
-import { editYaml, keysAt, mayMention, parseApp, parseDefaults, parseSite } from '../../../lib/pure/config.ts';
+import { addToList, editYaml, keysAt, mayMention, parseApp, parseDefaults, parseSite } from '../../../lib/pure/config.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 import { siteSchema } from '../../../lib/pure/schema.ts';
 
@@ -235,6 +235,18 @@ test('an edit of an empty file gives the new keys, and long lines are not folded
   t.is(editYaml('', { enabled: false }), 'enabled: false\n');
   const long = `domain: example.com\nenv:\n  A: ${'word '.repeat(60)}end\n`;
   t.is(editYaml(long, { port: 80 }), `${long}port: 80\n`);
+});
+
+test('a value is added to a list once, wherever the list is missing, and comments stay', (t) => {
+  const path = ['router', 'proxies'] as const;
+  const added = 'router:\n  proxies:\n    - 192.0.2.7\n';
+  for (const empty of ['', 'router:\n', 'router: {}\n', 'router:\n  proxies: []\n']) {
+    t.deepEqual(readers.defaults(addToList(empty, path, '192.0.2.7')), readers.defaults(added), empty);
+  }
+  const text = '# The machine.\nrouter:\n  log: off # nothing\n  proxies: [192.0.2.7] # old\n';
+  t.is(addToList(text, path, '192.0.2.7'), text);
+  t.is(addToList(text, path, '192.0.2.8'), text.replace('.7]', '.7, 192.0.2.8]'));
+  t.regex(addToList('# all\n#router:\n#  log: off\n', path, '192.0.2.7'), /#router:\n#  log: off/);
 });
 
 test('hostile text that is set stays text', (t) => {
