@@ -21,6 +21,7 @@ async function withSite(guest: Guest, body: (address: string) => Promise<void>):
     await prepare(guest, domain);
     await body(await addApp(guest, domain));
   } finally {
+    await guest.run(['systemctl', 'stop', 'test-socket.service']);
     await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
     await endServers(guest);
   }
@@ -39,7 +40,7 @@ guestTest('a hostile site is on both servers and comes back byte for byte; nothi
     t.deepEqual([...warnings].sort(), ['files/h/kinds/fifo was left out: it is a fifo', 'files/h/kinds/socket was left out: it is a socket']);
     t.deepEqual(held.map((server) => server.commit), [commit, commit]);
 
-    await guest.sh(`sitegen stop ${domain}; systemctl stop test-socket; rm -rf ${files}/h; sitegen restore --yes --force --at ${commit ?? ''} ${domain}`, { timeoutMs: 300_000 });
+    await guest.sh(`sitegen stop ${domain}; rm -rf ${files}/h; sitegen restore --yes --force --at ${commit ?? ''} ${domain}`, { timeoutMs: 300_000 });
     t.is(await guest.sh(listing), before);
     t.is(await page(guest, address, '/files/h/names/-rf'), '-rf');
     t.is((await guest.run(['test', '-e', marker])).code, 1);
