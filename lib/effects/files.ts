@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { constants, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { SitegenError } from '../pure/errors.ts';
 
 /** A file to write; mode is 0644 unless given, and the owner whoever runs this. */
@@ -90,7 +92,11 @@ export function readMany(files: readonly string[]): { path: string; content: str
 /** Removes a file or a whole tree; what is not there counts as removed. Links are never followed. */
 export async function remove(target: string): Promise<void> {
   try {
-    await fs.rm(target, { recursive: true, force: true });
+    await fs.rm(target, { recursive: true, force: true }).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENAMETOOLONG') throw error;
+      // Node goes by whole paths; a container can make trees that are too deep for that.
+      return promisify(execFile)('rm', ['-rf', '--', target]);
+    });
   } catch (error) {
     throw fileError('remove', target, error);
   }
