@@ -2,6 +2,7 @@ import { headOf, isAncestor } from '../effects/git/objects.ts';
 import { exists, makeBelow, namesIn, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { putInto, replaceTree } from '../effects/site-tree.ts';
+import { makeReadable } from '../effects/tree.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { formatPending, pendingOf } from '../pure/pending.ts';
@@ -149,6 +150,8 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
  */
 export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site' | 'image'>, renamedFrom?: string): Promise<void> {
   const inNext = (path: string) => `${names.nextDir}${path.slice(names.siteDir.length)}`;
+  // The static server reads as another user; meta/ is closed by its own mode.
+  await makeReadable(names.nextDir);
   const { dataDirs } = await wantOf(loaded);
   for (const directory of dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeBelow(paths.stateDir, inNext(directory));
   const { workload } = loaded.site;

@@ -236,3 +236,21 @@ guestTest('a restore that is killed leaves what was there', async (t, guest) => 
     t.is(await guest.sh(`ls /var/lib/sitegen/sites | grep _ || true`), '');
   });
 });
+
+guestTest('a static site is served as it was restored, and so is its copy', async (t, guest) => {
+  const [site, copy] = ['static.example.com', 'copy.example.com'];
+  const served = (name: string) => guest.sh(`curl -sk --resolve ${name}:443:127.0.0.1 https://${name}/`);
+  try {
+    await guest.sitegen('add', site, '--static', 'www');
+    const file = `/var/lib/sitegen/sites/${site}/data/www/index.html`;
+    for (const text of ['one', 'two']) await guest.sh(`echo ${text} > ${file}; sitegen backup now ${site}`);
+    t.is(await served(site), 'two');
+    const first = await guest.sh(`${git} -C /var/lib/sitegen/git/${site}.git rev-parse main~1`);
+    t.is((await guest.sitegen('restore', site, '--at', first, '--force')).code, 0);
+    t.is(await served(site), 'one');
+    t.is((await guest.sitegen('clone', site, copy)).code, 0);
+    t.is(await served(copy), 'one');
+  } finally {
+    for (const name of [site, copy]) await guest.sitegen('remove', '--purge', '--backups', '--yes', name);
+  }
+});
