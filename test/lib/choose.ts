@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -160,11 +160,11 @@ test('of a server where a file was emptied the other is taken', async (t) => {
   history(world);
   world.put('one', 'c');
   world.put('two', 'b');
-  const objects = path.join(world.repository('one'), 'objects');
-  const files = readdirSync(objects, { recursive: true, encoding: 'utf8' }).map((name) => path.join(objects, name)).filter((file) => statSync(file).isFile());
-  const largest = files.sort((a, b) => statSync(b).size - statSync(a).size)[0] ?? '';
-  execFileSync('chmod', ['u+w', largest]);
-  truncateSync(largest, 0);
+  // One that the other server does not have: that one would be enough to fetch the rest.
+  const blob = world.git(world.repository('one'), ['rev-parse', `${world.at('c')}:random`]);
+  const file = path.join(world.repository('one'), 'objects', blob.slice(0, 2), blob.slice(2));
+  execFileSync('chmod', ['u+w', file]);
+  truncateSync(file, 0);
   const chosen = await world.chosen();
   t.is(world.nameOf(chosen.commit), 'b');
   t.true(world.said.some((line) => line.includes('warning') && line.includes('/one')), world.said.join('\n'));
