@@ -161,6 +161,8 @@ systemctl enable --quiet sitegen-network.service sitegen-certs.service sitegen-w
 for unit in units/sitegen-*.{socket,timer,path}; do
   [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"
 done
+# Made on first use otherwise; whoever runs the backup servers wants to know it.
+/usr/bin/sitegen backup key >/dev/null || say 'warning: this server has no key for its backups; see above'
 sitegen apply --quiet || say 'warning: not everything could be applied; mend what is named above, then run: sitegen apply'
 # Connections wait in their sockets meanwhile.
 ((${#changed[@]} == 0)) || systemctl try-restart "${changed[@]}"

@@ -1,4 +1,6 @@
-import type { Guest } from './_guest.ts';
+import { execa } from 'execa';
+import { lab, type Guest } from './_guest.ts';
+import { write } from './_machine.ts';
 
 /**
  * Two backup servers within a guest: sshds of their own with accounts' keys of their own, which
@@ -33,6 +35,19 @@ export async function startServers(guest: Guest, more = ''): Promise<void> {
 ${more}
 EOT
     } > /etc/sitegen/sitegen.yaml`);
+}
+
+/**
+ * Has another guest back up to the servers of this one.
+ * @param guest which has them, as something that survives; @param more as for `startServers`
+ */
+export async function backUpTo(guest: Guest, other: Guest, more = ''): Promise<void> {
+  const { stdout: address } = await execa(lab, ['addr', guest.name]);
+  const hostKeys = await Promise.all(servers.map(({ number }) => guest.sh(`cut -d' ' -f1,2 /root/host${number}.pub`)));
+  const key = await other.sh('sitegen backup key');
+  await guest.sh(`echo '${key}' >> /root/.ssh/authorized_keys`);
+  await write(other, '/etc/sitegen/sitegen.yaml', ['acme: {enabled: false}', 'backup:', '  servers:',
+    ...servers.map(({ url }, index) => `    - {url: "${url.replace('127.0.0.1', address.trim())}", hostKey: "${hostKeys[index] ?? ''}"}`), more, ''].join('\n'));
 }
 
 /** Makes the empty repositories of a site on both, as an admin does on a plain server. */
