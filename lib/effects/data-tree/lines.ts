@@ -14,7 +14,7 @@ export interface LineFile {
 
 const chunk = 64 * 1024;
 
-/** Begins a list; until its end a former one of its name stays. */
+/** Begins a list; until its end a former one of its name stays. Not synced: after a power cut its checksum says whether it is whole. */
 export function createLines(file: string): LineFile {
   const temporary = `${file}.new`;
   const attempt = <T>(action: () => T): T => {
@@ -52,7 +52,6 @@ export function createLines(file: string): LineFile {
         text = `${word} ${hash.copy().digest('hex')}\n`;
         flush();
       }
-      attempt(() => { fs.fsyncSync(fd ?? -1); });
       close();
       attempt(() => { fs.renameSync(temporary, file); });
     },
