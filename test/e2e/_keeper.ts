@@ -18,6 +18,6 @@ export async function ensureKeeper(guest: Guest): Promise<void> {
 export async function addKeeper(guest: Guest, more: readonly string[] = []): Promise<string> {
   await ensureKeeper(guest);
   const address = await guest.site(domain, '--image', 'test/keeper', '--port', '80', '--volume', 'files:/data');
-  await guest.sh(`printf '%s\\n' 'dump: {command: [/usr/bin/dump], check: {trailer: complete}}' ${more.map((line) => `'${line}'`).join(' ')} >> /etc/sitegen/sites/${domain}.yaml; touch ${names.data}/files/notes; sitegen apply --quiet`);
+  await guest.sh(`printf '%s\\n' 'dump: {command: [/usr/bin/dump], load: [/bin/busybox, wc], check: {trailer: complete}}' ${more.map((line) => `'${line}'`).join(' ')} >> /etc/sitegen/sites/${domain}.yaml; touch ${names.data}/files/notes; sitegen apply --quiet`);
   return address;
 }

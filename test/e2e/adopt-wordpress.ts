@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import { endServers, prepare, servers, startServers } from './_backup.ts';
+import { backUpTo, endServers, prepare, servers, startServers } from './_backup.ts';
 import { startDns } from './_dns.ts';
 import { guestName, guestTest, lab, openGuest, until, type Guest } from './_guest.ts';
 import { ensureWordpress } from './_images.ts';
@@ -67,16 +67,6 @@ guestTest('a blog comes to another machine on its first hit over TLS, when its o
     await guest.sh('systemctl stop pebble-dns; sitegen apply --quiet');
   }
 });
-
-/** Has another guest back up to the servers of this one. */
-async function backUpTo(guest: Guest, old: Guest): Promise<void> {
-  const { stdout: address } = await execa(lab, ['addr', guest.name]);
-  const hostKeys = await Promise.all(servers.map(({ number }) => guest.sh(`cut -d' ' -f1,2 /root/host${number}.pub`)));
-  const key = await old.sh('sitegen backup key');
-  await guest.sh(`echo '${key}' >> /root/.ssh/authorized_keys`);
-  await write(old, '/etc/sitegen/sitegen.yaml', ['acme: {enabled: false}', 'backup:', '  servers:',
-    ...servers.map(({ url }, index) => `    - {url: "${url.replace('127.0.0.1', address.trim())}", hostKey: "${hostKeys[index] ?? ''}"}`), ''].join('\n'));
-}
 
 /** Installs the blog, writes a post and uploads a file, over HTTP. Gives the upload's path. */
 async function fill(old: Guest, address: string): Promise<string> {
