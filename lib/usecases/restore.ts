@@ -147,6 +147,7 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
 /**
  * The tree beside the site gets what backups do not contain, and has its dump loaded by the first container.
  * @param renamedFrom the domain that it had in the backup, when that is another
+ * @throws SitegenError when nobody says how it is loaded
  */
 export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site' | 'image'>, renamedFrom?: string): Promise<void> {
   const inNext = (path: string) => `${names.nextDir}${path.slice(names.siteDir.length)}`;
@@ -156,7 +157,12 @@ export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site
   for (const directory of dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeBelow(paths.stateDir, inNext(directory));
   const { workload } = loaded.site;
   if (!workload) return;
-  const load = workload.hooks.load !== undefined || (await namesIn(inNext(`${names.metaDir}/dump`))).length > 0;
+  const dumps = await namesIn(inNext(`${names.metaDir}/dump`));
+  // Now, as its first visitor would find a site that cannot start.
+  if (workload.dump && !workload.dump.loadArgv && dumps.includes(workload.dump.file)) {
+    throw new SitegenError(`${names.domain}: its settings do not say how its dump is loaded`, { hint: 'set dump.load to a program that reads it from standard input; in the settings on its server, for a site that comes from there' });
+  }
+  const load = workload.hooks.load !== undefined || dumps.length > 0;
   const pending = pendingOf({ load, renamedFrom: workload.hooks.rename && renamedFrom });
   if (load || pending.renamedFrom !== undefined) await writeAtomic({ path: inNext(names.pendingFile), content: formatPending(pending), mode: 0o600 });
 }
