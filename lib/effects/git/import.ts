@@ -129,12 +129,17 @@ async function openFiles(pids: readonly string[]): Promise<{ names: string[]; hi
   const names: string[] = [];
   let hidden = false;
   for (const pid of pids.filter((name) => /^\d+$/.test(name))) {
-    const fds = await fs.readdir(`/proc/${pid}/fd`).catch((error: unknown) => ((error as NodeJS.ErrnoException).code === 'EACCES' ? undefined : []));
-    if (fds === undefined) hidden ||= (await fs.readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).startsWith('git');
-    for (const fd of fds ?? []) {
-      const name = await fs.readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
-      if (name !== '') names.push(name);
-      else hidden = true;
+    const isGit = async () => (await fs.readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).startsWith('git');
+    try {
+      for (const fd of await fs.readdir(`/proc/${pid}/fd`)) {
+        names.push(await fs.readlink(`/proc/${pid}/fd/${fd}`).catch((error: unknown) => {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+          throw error;
+        }));
+      }
+    } catch (error) {
+      // A process that has ended hides nothing, and one that is no git has nothing open that matters here.
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') hidden ||= await isGit();
     }
   }
   return { names, hidden };
