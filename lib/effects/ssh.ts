@@ -1,12 +1,15 @@
 import { spawn } from 'node:child_process';
 import { SitegenError } from '../pure/errors.ts';
 
+/** The connection failed or was cut: nobody knows what became of the command. */
+export class ConnectionLost extends SitegenError {}
+
 /**
  * Runs a command on another machine as whoever runs this: with their own keys, known hosts and
  * configuration of ssh, but nobody to ask. What it prints on standard error is shown as it comes.
  * @param host as ssh takes it
  * @returns its standard output
- * @throws SitegenError when ssh or the command fails
+ * @throws ConnectionLost when ssh itself fails (exit code 255, says ssh(1)), or time is up; SitegenError when the command does
  */
 export function runOver(host: string, command: readonly string[], timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -27,7 +30,7 @@ export function runOver(host: string, command: readonly string[], timeoutMs: num
     child.once('close', (code) => {
       clearTimeout(timer);
       if (code === 0) resolve(out);
-      else reject(new SitegenError(`${host}: "${command.slice(0, 3).join(' ')}" failed: ${said.trim().split('\n').at(-1) ?? `exit code ${code ?? 'none'}`}`, { hint: `try it: ssh ${host} ${quoted}` }));
+      else reject(new (code === null || code === 255 ? ConnectionLost : SitegenError)(`${host}: "${command.slice(0, 3).join(' ')}" failed: ${said.trim().split('\n').at(-1) ?? `exit code ${code ?? 'none'}`}`, { hint: `try it: ssh ${host} ${quoted}` }));
     });
   });
 }

@@ -1,4 +1,4 @@
-import { runOver } from '../effects/ssh.ts';
+import { ConnectionLost, runOver } from '../effects/ssh.ts';
 import { withLock } from '../effects/lock.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
@@ -21,8 +21,8 @@ export interface Target {
 }
 
 const patienceMs = 60_000;
-/** How long a claim is looked for after the other server has failed. */
-const cutMs = 5_000;
+/** How long a claim is looked for after the other server has said no: "exists already" may mean that it has the site now. */
+const failedMs = 15_000;
 
 /**
  * Moves a site to another server: its backup is brought up to date while it runs, and once more
@@ -54,13 +54,29 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
     if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
     await systemd.start(names.pushUnit);
     report(`${domain}: ${host} takes it over, with commit ${shortCommit(commit ?? '')}`);
-    let failure: Error | undefined;
-    await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000).catch((error: unknown) => { failure = error as Error; });
-    // A connection that is cut ends nothing there, and two servers must not serve the site.
-    if (failure !== undefined) report(`${domain}: that failed; looking whether it has taken the site all the same`);
-    if (!await untilTaken(failure === undefined ? patienceMs : cutMs)) throw failure ?? untaken();
+    const failure = await handOver();
+    // Whatever it says, two servers must not serve the site.
+    if (!await untilTaken(failure === undefined ? patienceMs : failedMs)) throw failure ?? untaken();
     report(`${domain}: forwarded to ${(await readFence(names))?.address ?? host} after ${((performance.now() - since) / 1000).toFixed(1)} s; now change its DNS`);
   });
+
+  /**
+   * Has the other server adopt the site. While the connection is cut that may go on there, and what is
+   * written here would be lost, so it is asked again until it says what became of it.
+   * @returns why it has not
+   */
+  async function handOver(): Promise<Error | undefined> {
+    for (const end = Date.now() + patienceMs; ;) {
+      try {
+        await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof ConnectionLost) || Date.now() > end) return error as Error;
+        report(`${error.message}; asking again`);
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+      }
+    }
+  }
 
   /** The other server's claim is in its first commit, which the backup servers have as soon as it is pushed. */
   async function untilTaken(timeoutMs: number): Promise<boolean> {
