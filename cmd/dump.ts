@@ -1,6 +1,6 @@
 import { connectDocker } from '../lib/effects/docker.ts';
 import { connectSystemd } from '../lib/effects/systemd.ts';
-import { SitegenError } from '../lib/pure/errors.ts';
+import { reasonOf, SitegenError } from '../lib/pure/errors.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { shortCommit } from '../lib/pure/static.ts';
 import { worked } from '../lib/usecases/alarm.ts';
@@ -15,9 +15,18 @@ if (!file) {
   console.error(`${id}: there is no such site any more`);
 } else {
   const { domain } = file;
-  const systemd = await connectSystemd();
+  const report = (line: string) => { console.log(line); };
+  // While the machine shuts down D-Bus may be gone before us; the watch has it pushed after the boot.
+  const enqueue = async (unit: string) => {
+    try {
+      const systemd = await connectSystemd();
+      await systemd.enqueue(unit).finally(() => { systemd.close(); });
+    } catch (error) {
+      report(`<4>${domain}: it is pushed later: ${reasonOf(error)}`);
+    }
+  };
   try {
-    const { commit, changed, files, bytes, warnings, skipped } = await backupSite({ docker: connectDocker(), systemd, report: (line) => { console.log(line); }, now: () => new Date() }, domain);
+    const { commit, changed, files, bytes, warnings, skipped } = await backupSite({ docker: connectDocker(), systemd: { enqueue }, report, now: () => new Date() }, domain);
     for (const warning of warnings) console.error(`<4>${domain}: ${warning}`);
     console.log(skipped === undefined
       ? `${domain}: ${changed ? 'committed' : 'nothing new since'} ${shortCommit(commit ?? '')}: ${files} files, ${formatBytes(bytes)}`
@@ -27,7 +36,5 @@ if (!file) {
     if (!(error instanceof SitegenError)) throw error;
     console.error(`<3>${error.message}${error.hint === undefined ? '' : `; ${error.hint}`}`);
     process.exitCode = 1;
-  } finally {
-    systemd.close();
   }
 }
