@@ -1,8 +1,7 @@
 import { remove } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { askInside } from '../effects/probe.ts';
-import { addressAt } from '../pure/addresses.ts';
-import { desired, type ContainerSpec } from '../pure/desired.ts';
+import type { ContainerSpec } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { pendingOf } from '../pure/pending.ts';
@@ -15,7 +14,8 @@ import { makeReady } from './first-start.ts';
 import type { Deps } from './machine.ts';
 import { readableSites } from './read-sites.ts';
 import { openServers } from './servers.ts';
-import { loadDefaults, loadSettings, loadTemplates, type Fault } from './settings.ts';
+import { loadDefaults, loadSettings, type Fault } from './settings.ts';
+import { wantOf } from './want.ts';
 
 /**
  * Reads a whole backup, and compares every file with its checksum.
@@ -107,7 +107,7 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   if (!workload) return;
   await ensureImage(deps, loaded);
   const own = rehearsalNames(names);
-  const want = desired(loaded.site, addressAt(0, settings.ranges), loaded.image, await loadTemplates());
+  const want = await wantOf(loaded);
   if (!want.container) return;
   const container = await deps.docker.create(own.container, isolated(want.container, names, own));
   await deps.docker.start(container);
