@@ -25,6 +25,8 @@ export interface ContainerEnd {
   /** Of its first process, on the host; 0 when it does not run. */
   pid: number;
   exitCode: number;
+  /** ISO 8601; undefined while it runs, and before it ever did. */
+  finishedAt: string | undefined;
   outOfMemory: boolean;
   error: string;
 }
@@ -119,7 +121,7 @@ export function connectDocker(): Docker {
     }),
     end: (name) => attempt(`look at container ${name}`, async () => {
       const { State } = await api.getContainer(name).inspect();
-      return { running: State.Running, pid: State.Pid, exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
+      return { running: State.Running, pid: State.Pid, exitCode: State.ExitCode, finishedAt: State.Running || State.FinishedAt.startsWith('0001') ? undefined : State.FinishedAt, outOfMemory: State.OOMKilled, error: State.Error };
     }),
     create: (name, spec) => attempt(`create container ${name}`, async () => {
       const created = await api.createContainer({ ...(spec as unknown as Dockerode.ContainerCreateOptions), name });

@@ -89,6 +89,19 @@ export function backupWord(state: BackupState, servers: readonly string[], wante
   return { word: 'behind', reason: `not backed up: ${because}` };
 }
 
+/** Between a dump before a stop and the container's end: the commit, requests in flight, the stop itself. */
+const stopMs = 15 * 60_000;
+
+/**
+ * Whether a container ended without having been dumped before: by a crash, a power cut, or a dump
+ * that came too late.
+ * @param finishedAt when it ended, as Docker says; undefined when it never ran
+ */
+export function endedUndumped({ dumpedAt }: Pick<BackupState, 'dumpedAt'>, finishedAt: string | undefined): boolean {
+  if (finishedAt === undefined) return false;
+  return dumpedAt === null || Date.parse(finishedAt) - Date.parse(dumpedAt) > stopMs;
+}
+
 const hourMs = 3_600_000;
 
 /** How old a backup of an awake site may get, and for how long commits may wait to be pushed. */

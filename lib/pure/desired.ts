@@ -40,6 +40,8 @@ export interface ContainerSpec {
   HostConfig: {
     NetworkMode: string;
     CgroupParent: string;
+    Memory?: number;
+    PidsLimit?: number;
     Mounts: { Type: 'bind'; Source: string; Target: string; ReadOnly: boolean; BindOptions: { CreateMountpoint: false } }[];
     LogConfig: { Type: 'journald'; Config: Record<string, string> };
     CapDrop: string[];

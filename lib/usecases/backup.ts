@@ -3,6 +3,7 @@ import { exists, namesIn, remove } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
+import { endedUndumped, type BackupState } from '../pure/backup.ts';
 import { editYaml } from '../pure/config.ts';
 import { splitPair } from '../pure/certificate.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
@@ -86,7 +87,7 @@ async function commitAll(deps: BackupDeps, names: SiteNames, loaded: LoadedSite,
     throw new SitegenError(`${domain}: its backup belongs to the server ${epoch.server} (${epoch.key})`, { hint: `take the site over: sitegen adopt --force ${domain}` });
   }
   await makePrivate(names.metaDir);
-  const dumpBytes = await dump(deps, names, loaded, before.dumpBytes, before.error);
+  const dumpBytes = await dump(deps, names, loaded, before);
   const recipient = defaults.backup?.recipient;
   const meta: MetaFile[] = [
     ...(await namesIn(dumpDir(names))).filter((name) => !name.startsWith('.')).map((name) => ({ name: `dump/${name}`, content: { file: `${dumpDir(names)}/${name}` } })),
@@ -115,7 +116,8 @@ export function dumpDir({ metaDir }: Pick<SiteNames, 'metaDir'>): string {
 }
 
 /** @returns the size of the dump that goes into the commit; null where there is no database */
-async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: LoadedSite, previous: number | null, error: string | null): Promise<number | null> {
+async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: LoadedSite, before: BackupState): Promise<number | null> {
+  const { dumpBytes, error } = before;
   const settings = workload?.dump;
   if (!settings) {
     await remove(dumpDir(names));
@@ -124,12 +126,13 @@ async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: 
   const target = `${dumpDir(names)}/${settings.file}`;
   const container = await deps.docker.find(names.container, names.domain);
   if (container?.running !== true) {
+    const finishedAt = container && (await deps.docker.end(container.id)).finishedAt;
     // Asleep since its last dump: nothing can have changed in the database.
-    if (error === null && await exists(target)) return previous;
+    if (error === null && await exists(target) && !endedUndumped(before, finishedAt)) return dumpBytes;
     throw new SitegenError(`${names.domain}: it is asleep, and there is no good dump of its database`, { hint: `wake it, and it is dumped: sitegen start ${names.domain}; sitegen backup ${names.domain}` });
   }
   await makePrivate(dumpDir(names));
-  const { bytes } = await dumpDatabase(deps.docker, names, settings, previous, target);
+  const { bytes } = await dumpDatabase(deps.docker, names, settings, dumpBytes, target);
   // Of an earlier way or name.
   for (const name of await namesIn(dumpDir(names))) if (name !== settings.file) await remove(`${dumpDir(names)}/${name}`);
   return bytes;

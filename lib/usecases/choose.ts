@@ -7,6 +7,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import type { SiteNames } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
+import { readMeta } from './extract.ts';
 import { ensureServerKey } from './server-key.ts';
 
 /** What is looked for, and where. */
@@ -79,6 +80,11 @@ export async function chooseBackup(search: Search): Promise<Chosen | NoBackup> {
   return { ...chosen, commit: await commitOf(search, chosen.tip), kind: 'chosen', local };
 }
 
+/** The domain that exported settings are of; undefined for none. */
+function domainIn(settings: string): string | undefined {
+  return /^domain:\s*["']?([^"'\s#]+)/m.exec(settings)?.[1];
+}
+
 /** Fetches a server's history, unless its last commit is there already. */
 async function bring(store: Store, { names: { id, repository }, report, progress }: Search, { commit }: Extract<Found, { state: 'commit' }>): Promise<string> {
   return fetching(repository, async () => {
@@ -144,7 +150,12 @@ export async function requireSigned({ domain, repository }: Pick<SiteNames, 'dom
   if (local !== undefined && await isAncestor(repository, commit, local)) return;
   const { publicKey } = await ensureServerKey();
   const { state, key } = await signatureOf(repository, commit, [publicKey, ...defaults.backup?.signers ?? []]);
-  if (state === 'good') return;
+  if (state === 'good') {
+    // A server could pass one site's backup off as another's, and both are signed.
+    const of = domainIn((await readMeta(repository, commit, 'site.yaml'))?.toString('utf8') ?? '');
+    if (of === undefined || of === domain) return;
+    throw new SitegenError(`${domain}: the backup ${shortCommit(commit)} is one of ${of}`, { hint: 'that server has given it out for another: take another server' });
+  }
   const why = { 'unknown key': `was signed with the key ${key ?? ''}, whose backups are not restored here`, bad: 'is not what was signed', none: 'is not signed' }[state];
   throw new SitegenError(`${domain}: the backup ${shortCommit(commit)} ${why}`, {
     hint: state === 'unknown key' ? 'if that server is yours, write its key into backup.signers of sitegen.yaml; there, "sitegen backup key" prints it' : 'somebody has changed it: take another server, or an earlier commit',

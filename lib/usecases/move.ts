@@ -4,6 +4,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { shortCommit } from '../pure/static.ts';
 import { readState } from './backup-state.ts';
+import { requireSigned } from './choose.ts';
 import { epochOf, localEpoch } from './epoch.ts';
 import { fence, readFence } from './fence.ts';
 import type { Deps } from './machine.ts';
@@ -33,10 +34,12 @@ const failedMs = 15_000;
  */
 export async function moveSite({ systemd, report }: Deps, domain: string, { host, proxyFrom }: Target): Promise<void> {
   const names = siteNames(domain);
-  await siteFile(domain);
+  const { backup } = await siteFile(domain);
+  if (backup === false) throw new SitegenError(`${domain}: its settings say "backup: false", and it moves by its backup`, { hint: `take that out of ${names.settingsFile}` });
   const fenced = await readFence(names);
   if (fenced) throw new SitegenError(`${domain}: ${fenced.server} has the site already`, { hint: `visitors are forwarded to ${fenced.address}` });
-  const servers = await openServers(await loadDefaults());
+  const defaults = await loadDefaults();
+  const servers = await openServers(defaults);
   if (servers.length === 0) throw new SitegenError(`${domain}: there are no backup servers to move it over`, { hint: 'set backup.servers in sitegen.yaml, here and there' });
   report(`${domain}: backing it up while it runs`);
   await systemd.start(names.dumpUnit);
@@ -87,6 +90,8 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
           const commit = await store.fetch(names.repository, names.id);
           const epoch = await epochOf(names.repository, commit);
           if (epoch && epoch.epoch > (own?.epoch ?? 1)) {
+            // A backup server must not say by itself where visitors go.
+            await requireSigned(names, { commit, local: undefined }, defaults);
             await fence(names, epoch, commit);
             await systemd.start(names.fenceUnit);
             return true;

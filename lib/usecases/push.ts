@@ -158,9 +158,11 @@ async function settle(store: Store, names: SiteNames, ours: string, theirs: stri
     relation, ourEpoch: (await deps.localEpoch(names))?.epoch ?? 0, theirEpoch: by?.epoch ?? 0, trusted: await deps.trusted(names, theirs),
   });
   // Before anything can fail: visitors must not go on writing here what nobody will see there.
-  if (verdict === 'fenced' && by) await deps.fence(names, by, theirs);
+  // Where this server itself has the site by theirs, forwarding would lead in a circle.
+  const fenced = verdict === 'fenced' && by !== undefined && by.key !== (await deps.localEpoch(names))?.key;
+  if (fenced) await deps.fence(names, by, theirs);
   const kept = aside ? await putAside(store, names, ours, deps) : undefined;
-  if (verdict === 'fenced' && by) return { theirs, fencedBy: by };
+  if (fenced) return { theirs, fencedBy: by };
   const whereto = kept === undefined ? '' : `; ours went to its branch ${kept}`;
   const both = `it has ${shortCommit(theirs)}, and this server ${shortCommit(ours)}`;
   if (verdict === 'newer') throw new Refused(theirs, `${both}, which is older`, `bring the newer one here: sitegen restore ${domain}`);

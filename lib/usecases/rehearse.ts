@@ -1,10 +1,13 @@
 import { remove } from '../effects/files.ts';
+import { diskOf, usedBy } from '../effects/disk.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { askInside } from '../effects/probe.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { pendingOf } from '../pure/pending.ts';
+import { formatBytes, parseSize } from '../pure/quantities.ts';
+import type { Limits } from '../pure/site.ts';
 import { readState, updateState } from './backup-state.ts';
 import { requireSigned } from './choose.ts';
 import { ensureImage } from './containers.ts';
@@ -80,6 +83,10 @@ export async function rehearseSites(deps: Deps, domains: readonly string[], cloc
   return faults;
 }
 
+/** What a rehearsed site may use at most, whatever its own limits are. */
+const rehearsalMax = { memory: 2 * 1024 ** 3, tasks: 4096 };
+/** Bytes that stay free. */
+const reserve = 1024 ** 3;
 const dayMs = 86_400_000;
 
 /** The sites whose restore was not rehearsed for a week from some server that has them; in a week each has its turn. */
@@ -102,6 +109,10 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   const settings = await loadSettings([names.domain]);
   const [loaded] = settings.sites;
   if (!loaded) throw new SitegenError(settings.faults[0]?.reason ?? `${names.domain}: there is no such site`);
+  const needed = 3 * await usedBy(`${directory}/repository.git`) + reserve;
+  const { free } = await diskOf(directory);
+  // The files, the database that is made of the dump, and room for the sites that run meanwhile.
+  if (free < needed) throw new SitegenError(`${names.domain}: there is too little room for a rehearsal: ${formatBytes(free)} are free, and ${formatBytes(needed)} are wanted`, { hint: 'make room: df -h' });
   await extractSite({ repository: `${directory}/repository.git`, commit, into: `${directory}/site`, progress: () => undefined });
   const { workload } = loaded.site;
   if (!workload) return;
@@ -109,7 +120,7 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   const own = rehearsalNames(names);
   const want = await wantOf(loaded);
   if (!want.container) return;
-  const container = await deps.docker.create(own.container, isolated(want.container, names, own));
+  const container = await deps.docker.create(own.container, isolated(want.container, names, own, workload.limits));
   await deps.docker.start(container);
   await makeReady(deps.docker, { names: own, workload, report: deps.report }, pendingOf({ load: true }));
   const answer = await untilAnswered(deps, own.container, workload.port, workload.ready.path ?? '/', names.domain, workload.ready.timeoutMs);
@@ -117,7 +128,7 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
 }
 
 /** Nothing that it does can reach anybody, or the site that runs beside it. */
-function isolated(spec: ContainerSpec, names: SiteNames, own: SiteNames): ContainerSpec {
+function isolated(spec: ContainerSpec, names: SiteNames, own: SiteNames, limits: Limits): ContainerSpec {
   return {
     ...spec,
     Labels: { [shared.labels.domain]: names.domain, [shared.labels.spec]: 'rehearsal' },
@@ -125,6 +136,9 @@ function isolated(spec: ContainerSpec, names: SiteNames, own: SiteNames): Contai
       ...spec.HostConfig,
       NetworkMode: 'none',
       CgroupParent: shared.parentSlice,
+      // The site's own slice, which has its limits, is another.
+      Memory: Math.min(parseSize(limits.MemoryMax ?? '') ?? rehearsalMax.memory, rehearsalMax.memory),
+      PidsLimit: Math.min(Number(limits.TasksMax ?? Infinity), rehearsalMax.tasks),
       Mounts: spec.HostConfig.Mounts.map((mount) => ({ ...mount, Source: mount.Source.replace(names.dataDir, own.dataDir) })),
     },
     NetworkingConfig: { EndpointsConfig: {} },

@@ -65,6 +65,8 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   }
   for (const unit of units) await deps.systemd.resetFailed(unit);
   await remove(names.settingsFile);
+  // Or what comes back under this name would be forwarded.
+  await remove(names.fenceFile);
   await removeCheckout(plan.domain);
   if (plan.purge) {
     await remove(names.siteDir);

@@ -1,7 +1,7 @@
 import { headOf, isAncestor } from '../effects/git/objects.ts';
 import { exists, makeBelow, namesIn, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
-import { putInto, replaceTree } from '../effects/site-tree.ts';
+import { moveTree, putInto, replaceTree } from '../effects/site-tree.ts';
 import { makeReadable } from '../effects/tree.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
@@ -14,6 +14,7 @@ import { removeContainer } from './containers.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
 import { readFence } from './fence.ts';
+import { readPending } from './first-start.ts';
 import type { Deps } from './machine.ts';
 import { describeSource, goOnFrom } from './restore-history.ts';
 import { openServers } from './servers.ts';
@@ -73,7 +74,7 @@ export async function restoreSite(deps: RestoreDeps, request: RestoreRequest): P
     const saved = fenced ? await headOf(names.repository) : await savePresent(deps, names, request.force);
     return request.paths.length > 0
       ? { ...await restorePaths(deps, names, chosen, request.paths), saved }
-      : { ...await restoreAll(deps, { names, loaded: own, defaults, chosen, saved, force: request.force, proxyProtocol: request.proxyProtocol }), saved };
+      : { ...await restoreAll(deps, { names, loaded: own, defaults, chosen, saved, force: request.force, keepFormer: fenced !== undefined, proxyProtocol: request.proxyProtocol }), saved };
   });
 }
 
@@ -82,7 +83,11 @@ async function savePresent(deps: RestoreDeps, names: SiteNames, force: boolean):
   if (!await exists(names.dataDir)) return undefined;
   try {
     const { commit, skipped } = await backupSite(deps, names.domain);
-    if (skipped !== undefined) deps.report(`${names.domain}: what it is now is not committed: ${skipped}`);
+    if (skipped !== undefined) {
+      const said = `${names.domain}: what it is now is not committed: ${skipped}`;
+      if (!force && await readPending(names) === undefined) throw new SitegenError(said, { hint: 'give it up: --force' });
+      deps.report(said);
+    }
     return commit ?? await headOf(names.repository);
   } catch (error) {
     if (!force) throw new SitegenError(`${names.domain}: what it is now cannot be committed, and would be lost: ${reasonOf(error)}`, { hint: 'mend that, or give it up: --force', cause: error });
@@ -115,7 +120,17 @@ interface Exchange {
   /** Where the site's history ended when it was last looked at. */
   saved: string | undefined;
   force: boolean;
+  /** What was there was never committed, so it is kept beside. */
+  keepFormer: boolean;
   proxyProtocol?: boolean | undefined;
+}
+
+/** Gives the former tree a name that nothing takes for a left-over. */
+async function keepAside(names: SiteNames, { now, report }: RestoreDeps): Promise<void> {
+  if (!await exists(names.formerDir)) return;
+  const kept = `${names.siteDir}.before-${now().toISOString().replaceAll(/[:.]/g, '-')}`;
+  await moveTree(names.formerDir, kept);
+  report(`${names.domain}: what was here when it was taken over is kept in ${kept}; remove it when nothing of it is missed`);
 }
 
 async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<Restored, 'saved'>> {
@@ -135,7 +150,8 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
         await removeContainer(deps.docker, names);
         await replaceTree(placesOf(names));
         await goOnFrom(exchange, last);
-        await remove(names.formerDir);
+        if (exchange.keepFormer) await keepAside(names, deps);
+        else await remove(names.formerDir);
       });
     });
   } finally {

@@ -1,5 +1,6 @@
+import { connectDocker } from '../effects/docker.ts';
 import type { Systemd } from '../effects/systemd.ts';
-import { staleness, type BackupState } from '../pure/backup.ts';
+import { endedUndumped, staleness, type BackupState } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
@@ -44,7 +45,7 @@ export async function watchBackups(systemd: Systemd, boot: boolean, clock: () =>
         await systemd.enqueue(names.pushUnit);
         lines.push(`${file.domain}: pushing`);
       }
-      if (awakeSince === undefined && wantsDump(file, state, clock())) {
+      if (awakeSince === undefined && (wantsDump(file, state, clock()) || endedUndumped(state, await finishedAt(names.container)))) {
         await retryDump(systemd, file);
         lines.push(`${file.domain}: dumped`);
       }
@@ -77,6 +78,11 @@ function wantsDump(file: SiteFile, state: BackupState, now: Date): boolean {
   if (state.error !== null) return true;
   if (file.passthrough || file.redirect || file.proxy) return state.commit === null;
   return file.static !== undefined && (state.dumpedAt === null || now.getTime() - Date.parse(state.dumpedAt) > dayMs);
+}
+
+/** When a site's container ended; undefined where there is none. */
+async function finishedAt(container: string): Promise<string | undefined> {
+  return connectDocker().end(container).then((end) => end.finishedAt, () => undefined);
 }
 
 /** A database can be dumped only while its container runs. */
