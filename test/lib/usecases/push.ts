@@ -8,7 +8,7 @@ import { readState } from '../../../lib/usecases/backup-state.ts';
 import { pushAll, type PushDeps } from '../../../lib/usecases/push.ts';
 import { makeServers, type Servers } from './_servers.ts';
 
-const epoch = (number: number): Epoch => ({ epoch: number, server: 'web2', key: 'SHA256:x', address: 'web2.example.com' });
+const epoch = (number: number): Epoch => ({ epoch: number, server: 'web2', key: `SHA256:${number}`, address: 'web2.example.com' });
 
 /** What a push needs, with everything that it would do to the machine written down. */
 function deps({ directory }: Servers, servers: readonly StoreServer[], given: Partial<PushDeps> = {}): PushDeps & { fenced: string[] } {
@@ -100,6 +100,10 @@ test.serial('a higher epoch fences this server when it is signed by one that is 
   const forged = deps(servers, [one.server], { ...taken, trusted: () => Promise.resolve(false) });
   t.regex((await pushAll(names, forged)).lines[0] ?? '', /it has [0-9a-f]{10}, which is newer|which is older|signed by nobody whom this server trusts/);
   t.deepEqual(forged.fenced, []);
+  // What this server itself has signed as its own leads to no other.
+  const own = deps(servers, [one.server], { epochOf: () => Promise.resolve({ ...epoch(2), key: epoch(1).key }) });
+  t.false((await pushAll(names, own)).done);
+  t.deepEqual(own.fenced, []);
   // We have nothing that the other one lacks.
   const behind = deps(servers, [one.server], taken);
   t.deepEqual(await pushAll(names, behind), { done: true, lines: [`${one.server.url}: web2 has the site now`] });
