@@ -59,12 +59,6 @@ export async function isPlainDirectory(root: string, below: readonly string[]): 
   return true;
 }
 
-/** Bytes that a tree takes on the disk; what is removed meanwhile does not count. */
-export async function diskUsage(directory: string): Promise<number> {
-  const { stdout } = await promisify(execFile)('du', ['--summarize', '--block-size=1', '--', directory]).catch((error: unknown) => ({ stdout: (error as { stdout?: string }).stdout ?? '' }));
-  return Number(stdout.split('\t', 1)[0] ?? 0);
-}
-
 /** Everything that was written to the file system is on the disk; Node has no syncfs(2). */
 async function sync(directory: string): Promise<void> {
   await promisify(execFile)('sync', ['--file-system', directory]);

@@ -1,4 +1,4 @@
-import { diskUsage } from '../effects/tree.ts';
+import { usedBy } from '../effects/disk.ts';
 import { exists } from '../effects/files.ts';
 import { log } from '../effects/git/objects.ts';
 import { backupWord, type BackupState, type BackupWord, type Rehearsal } from '../pure/backup.ts';
@@ -58,7 +58,7 @@ export async function listBackups(domains: readonly string[] | undefined, now: D
       dumpedAt: state.dumpedAt,
       committedAt: state.committedAt,
       commit: state.commit,
-      repositoryBytes: await exists(names.repository) ? await diskUsage(names.repository) : 0,
+      repositoryBytes: await usedBy(names.repository),
       servers: urls.map((url) => ({
         url,
         commit: state.servers[url]?.commit ?? null,
