@@ -4,7 +4,7 @@ import { signatureOf } from '../effects/git/signature.ts';
 import { findCommit, commitAt, ownChanges, summaryOf } from '../effects/git/lineage.ts';
 import { choose, serverNamed, thisMachine, type Head, type Moment } from '../pure/choose.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import type { SiteNames } from '../pure/names.ts';
+import { parseDomain, type SiteNames } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
 import { readMeta } from './extract.ts';
@@ -82,7 +82,9 @@ export async function chooseBackup(search: Search): Promise<Chosen | NoBackup> {
 
 /** The domain that exported settings are of; undefined for none. */
 function domainIn(settings: string): string | undefined {
-  return /^domain:\s*["']?([^"'\s#]+)/m.exec(settings)?.[1];
+  const written = /^domain:\s*["']?([^"'\s#]+)/m.exec(settings)?.[1];
+  // In any case and script, as people write it.
+  return written === undefined ? undefined : parseDomain(written);
 }
 
 /** Fetches a server's history, unless its last commit is there already. */
