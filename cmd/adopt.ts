@@ -13,6 +13,7 @@ interface Options {
   check?: boolean | undefined;
   signer?: string | undefined;
   proxy?: string | undefined;
+  commit?: string | undefined;
   automatic?: boolean | undefined;
 }
 
@@ -31,9 +32,10 @@ export const adoptCommand: CommandModule<object, Options> = {
     .option('check', { type: 'boolean', describe: 'only say whether it could be adopted' })
     .option('signer', { type: 'string', requiresArg: true, implies: 'check', describe: 'public key of the former server, which has to be allowed here' })
     .option('proxy', { type: 'string', requiresArg: true, describe: 'address of the former server, which tells visitors\' own addresses by PROXY protocol' })
+    .option('commit', { type: 'string', requiresArg: true, describe: 'last commit of the former server, which the backup has to have' })
     // What its unit runs.
     .option('automatic', { type: 'boolean', hidden: true }),
-  async handler({ domain, from, app, force = false, check = false, signer, proxy, automatic = false }) {
+  async handler({ domain, from, app, force = false, check = false, signer, proxy, commit, automatic = false }) {
     const { adoptSite, checkAdopt, NotToAdopt } = await import('../lib/usecases/adopt.ts');
     const { worked } = await import('../lib/usecases/alarm.ts');
     if (check) {
@@ -43,7 +45,7 @@ export const adoptCommand: CommandModule<object, Options> = {
     const began = performance.now();
     const deps = { progress: automatic ? undefined : showProgress(domain), now: () => new Date() };
     try {
-      const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxy }));
+      const done = await withMachine((machine) => adoptSite({ ...machine, ...deps }, { domain, from, app, force, automatic, proxy, commit }));
       const what = done.commit === undefined ? 'is installed' : `is here, as in ${shortCommit(done.commit)}: ${done.files} files, ${formatBytes(done.bytes)}, from ${done.from}`;
       // Whatever has kept it from coming by itself is over.
       await worked(siteNames(parseDomain(domain)).adoptUnit, new Date());

@@ -18,14 +18,16 @@ import { adoptingFile, isWhole } from './adopting.ts';
 import { apply } from './apply.ts';
 import { updateState } from './backup-state.ts';
 import { accept, installCertificate, namesOf, uninstallCertificate } from './certs.ts';
-import { chooseBackup, requireSigned, type Chosen } from './choose.ts';
+import { chooseBackup, hasCommit, requireCommit, requireSigned, type Chosen } from './choose.ts';
 import { writePair } from './drop.ts';
 import { trustProxy } from './edit.ts';
 import { wayOf } from './certify.ts';
+import { epochOf } from './epoch.ts';
 import { readFence } from './fence.ts';
 import { extractSite } from './extract.ts';
 import { makeReady, restoreSite, type RestoreDeps } from './restore.ts';
 import { describeSource, goOnFrom } from './restore-history.ts';
+import { ensureServerKey } from './server-key.ts';
 import { openServers } from './servers.ts';
 import { loadDefaults, loadSite } from './settings.ts';
 import { placesOf, settleSite } from './swap.ts';
@@ -44,6 +46,11 @@ export interface AdoptRequest {
   automatic: boolean;
   /** Address of the former server, when that is to tell visitors' own addresses by PROXY protocol. */
   proxy?: string | undefined;
+  /**
+   * The former server's last commit, which what comes here must have in it. Whoever asks again, as
+   * its connection was cut, is told of success when the site came with that meanwhile.
+   */
+  commit?: string | undefined;
 }
 
 /** What became of it. */
@@ -71,7 +78,7 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   const defaults = await loadDefaults();
   const fenced = await readFence(names);
   if (await exists(names.settingsFile) && !fenced) {
-    if (await isWhole(names)) throw new SitegenError(`${domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${domain}` });
+    if (await isWhole(names) && !await hasTaken(names, request.commit)) throw new SitegenError(`${domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${domain}` });
     return withLock(names.restoreLock, {}, () => finish(deps, names));
   }
   await requireDns(domain, defaults, request.force);
@@ -113,9 +120,17 @@ async function requireDns(domain: string, defaults: DefaultsFile, force: boolean
   });
 }
 
+/** Whether this server has taken a site over with all that its former server says it had. */
+async function hasTaken({ repository }: SiteNames, commit: string | undefined): Promise<boolean> {
+  const tip = await headOf(repository);
+  if (commit === undefined || tip === undefined || !await hasCommit(repository, tip, commit)) return false;
+  const { publicKey } = await ensureServerKey();
+  return (await epochOf(repository, tip))?.key === fingerprintOf(publicKey);
+}
+
 /** A site that another server has had meanwhile. */
 async function takeBack(deps: RestoreDeps, names: SiteNames, request: AdoptRequest, defaults: DefaultsFile): Promise<Adopted> {
-  const { commit, from, files, bytes } = await restoreSite(deps, { domain: names.domain, from: request.from, paths: [], force: true, takeOver: true, proxyProtocol: request.proxy !== undefined });
+  const { commit, from, files, bytes } = await restoreSite(deps, { domain: names.domain, from: request.from, paths: [], force: true, takeOver: true, has: request.commit, proxyProtocol: request.proxy !== undefined });
   if (request.proxy !== undefined) await trustProxy(request.proxy);
   await withLock(paths.machineLock, {}, async () => {
     await writeAtomic({ path: names.settingsFile, content: await settingsOf({ ...names, commit }, defaults), mode: 0o600 });
@@ -136,6 +151,7 @@ async function adoptLocked(deps: RestoreDeps, names: SiteNames, request: AdoptRe
     const chosen = await chooseBackup({ names, stores: await openServers(defaults), from: request.from, report, progress });
     if (chosen.kind === 'none') return await installAnew(deps, domain, request, chosen.prepared, defaults);
     await requireSigned(names, chosen, defaults);
+    await requireCommit(names, chosen, request.commit);
     const backup = { ...names, commit: chosen.commit };
     report(`${domain}: taking ${shortCommit(chosen.commit)} from ${describeSource(chosen.from)}`);
     const text = await settingsOf(backup, defaults);

@@ -163,3 +163,14 @@ export async function requireSigned({ domain, repository }: Pick<SiteNames, 'dom
     hint: state === 'unknown key' ? 'if that server is yours, write its key into backup.signers of sitegen.yaml; there, "sitegen backup key" prints it' : 'somebody has changed it: take another server, or an earlier commit',
   });
 }
+
+/** @throws SitegenError when a backup lacks what the former server says it had */
+export async function requireCommit({ domain, repository }: Pick<SiteNames, 'domain' | 'repository'>, { commit: found }: Pick<Chosen, 'commit'>, commit: string | undefined): Promise<void> {
+  if (commit === undefined || await hasCommit(repository, found, commit)) return;
+  throw new SitegenError(`${domain}: the backup servers have ${shortCommit(found)}, without the last commit ${shortCommit(commit)} of its former server`, { hint: `have it pushed there: sitegen backup --wait ${domain}` });
+}
+
+/** Whether a commit is in the history of another; also when the repository does not have it at all. */
+export async function hasCommit(repository: string, tip: string, commit: string): Promise<boolean> {
+  return await headOf(repository, commit) !== undefined && isAncestor(repository, commit, tip);
+}

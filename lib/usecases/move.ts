@@ -57,7 +57,7 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
     if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
     await systemd.start(names.pushUnit);
     report(`${domain}: ${host} takes it over, with commit ${shortCommit(commit ?? '')}`);
-    const failure = await handOver();
+    const failure = await handOver(commit);
     // Whatever it says, two servers must not serve the site.
     if (!await untilTaken(failure === undefined ? patienceMs : failedMs)) throw failure ?? untaken();
     report(`${domain}: forwarded to ${(await readFence(names))?.address ?? host} after ${((performance.now() - since) / 1000).toFixed(1)} s; now change its DNS`);
@@ -68,10 +68,10 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
    * written here would be lost, so it is asked again until it says what became of it.
    * @returns why it has not
    */
-  async function handOver(): Promise<Error | undefined> {
+  async function handOver(commit: string | null): Promise<Error | undefined> {
     for (const end = Date.now() + patienceMs; ;) {
       try {
-        await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000);
+        await runOver(host, ['sitegen', 'adopt', '--force', '--yes', ...(commit === null ? [] : ['--commit', commit]), ...(proxyFrom === undefined ? [] : ['--proxy', proxyFrom]), domain], 30 * 60_000);
         return undefined;
       } catch (error) {
         if (!(error instanceof ConnectionLost) || Date.now() > end) return error as Error;

@@ -9,7 +9,7 @@ import { formatPending, pendingOf } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
 import { backupSite, type BackupDeps } from './backup.ts';
-import { chooseBackup, requireSigned, type Chosen, type Search } from './choose.ts';
+import { chooseBackup, requireCommit, requireSigned, type Chosen, type Search } from './choose.ts';
 import { removeContainer } from './containers.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
@@ -35,6 +35,8 @@ export interface RestoreRequest extends Pick<Search, 'at' | 'from'> {
   force: boolean;
   /** Another server has the site: from now on this one has it again. */
   takeOver?: boolean;
+  /** A commit that the backup must have in it. */
+  has?: string | undefined;
   /** See `claimEpoch`. */
   proxyProtocol?: boolean;
 }
@@ -68,6 +70,7 @@ export async function restoreSite(deps: RestoreDeps, request: RestoreRequest): P
     const chosen = await chooseBackup({ names, stores: await openServers(defaults), elsewhere: fenced !== undefined, from, at, report, progress });
     if (chosen.kind === 'none') throw new SitegenError(`${domain}: there is no backup of it: neither here nor on a backup server`, { hint: 'see: sitegen backup list' });
     await requireSigned(names, chosen, defaults);
+    await requireCommit(names, chosen, request.has);
     report(`${domain}: taking ${shortCommit(chosen.commit)} from ${describeSource(chosen.from)}`);
     // Its settings here are those of a site whose visitors are forwarded.
     const own = fenced ? await loadOwnSite(await settingsOf({ ...names, commit: chosen.commit }, defaults), names.settingsFile, defaults) : loaded;

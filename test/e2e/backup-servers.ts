@@ -89,6 +89,8 @@ guestTest('kill -9 of either side in a push moves no branch and leaves nothing b
     const big = await commitAlone(guest, 'head -c 40000000 /dev/urandom >big.bin');
     const incoming = () => far.sh(`find ${held}/objects -maxdepth 1 -name '*incoming-*' | wc -l`);
     for (const [side, kill] of [['sender', async () => guest.sh('pids=$(pgrep -x git); kill -9 $pids')], ['receiver', async () => far.sh('for pid in $(pgrep -u sitegen-buddy); do kill -9 $pid; done')]] as const) {
+      // What an earlier kill has left must not be taken for objects that are coming.
+      await far.sh(`rm -rf ${held}/objects/*incoming-*`);
       const pushing = pushNow(guest);
       await until(`${side}: objects are coming`, async () => await incoming() !== '0', 20_000);
       await kill();
@@ -258,7 +260,7 @@ guestTest('a server whose site another one has taken over stops serving it, and 
   await pushNow(guest);
   await guest.sh(`rm -rf /root/web2* /root/taken; ssh-keygen -q -t ed25519 -N '' -f /root/web2; ${thief(farHost())}
     git -c safe.directory='*' clone -q ${local} /root/taken; cd /root/taken; unset GIT_DIR
-    sed -i 's/"epoch": 1/"epoch": 2/; s/"server": ".*"/"server": "web2"/; s/"address": ".*"/"address": "web2.example.com"/' meta/epoch.json
+    sed -i 's/"epoch": 1/"epoch": 2/; s/"server": ".*"/"server": "web2"/; s/"address": ".*"/"address": "web2.example.com"/; s|"key": "[^"]*"|"key": "'$(ssh-keygen -lf /root/web2.pub | cut -d' ' -f2)'"|' meta/epoch.json
     git -c gpg.format=ssh -c user.signingKey=/root/web2 commit -q -S -a -m taken; git push -q $U HEAD:refs/heads/main`);
   const theirs = await headOf(far);
   // Whoever can write to the server could say so: unless this server trusts the key, nothing is believed.
