@@ -40,6 +40,8 @@ export interface BackupState {
   /** By the server's URL. */
   servers: Readonly<Record<string, ServerState>>;
   rehearsals: Readonly<Record<string, Rehearsal>>;
+  /** Public key of the server that root has moved the site to, whose commits of it count like this one's. */
+  successor?: string | undefined;
 }
 
 export const noBackup: BackupState = { dumpedAt: null, commit: null, committedAt: null, error: null, warnings: [], dumpBytes: null, servers: {}, rehearsals: {} };

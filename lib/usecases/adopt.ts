@@ -78,12 +78,17 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   const defaults = await loadDefaults();
   const fenced = await readFence(names);
   if (await exists(names.settingsFile) && !fenced) {
-    if (await isWhole(names) && !await hasTaken(names, request.commit)) throw new SitegenError(`${domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${domain}` });
+    await requireTaken(names, request.commit);
     return withLock(names.restoreLock, {}, () => finish(deps, names));
   }
   await requireDns(domain, defaults, request.force);
   if (fenced) return takeBack(deps, names, request, defaults);
-  return withLock(names.restoreLock, { waiting: () => { deps.report(`${domain}: waiting for another restore of it`); } }, () => adoptLocked(deps, names, request, defaults));
+  return withLock(names.restoreLock, { waiting: () => { deps.report(`${domain}: waiting for another restore of it`); } }, async () => {
+    // What was waited for may have been an adoption of it.
+    if (!await exists(names.settingsFile)) return adoptLocked(deps, names, request, defaults);
+    await requireTaken(names, request.commit);
+    return finish(deps, names);
+  });
 }
 
 /**
@@ -120,12 +125,18 @@ async function requireDns(domain: string, defaults: DefaultsFile, force: boolean
   });
 }
 
-/** Whether this server has taken a site over with all that its former server says it had. */
-async function hasTaken({ repository }: SiteNames, commit: string | undefined): Promise<boolean> {
-  const tip = await headOf(repository);
-  if (commit === undefined || tip === undefined || !await hasCommit(repository, tip, commit)) return false;
-  const { publicKey } = await ensureServerKey();
-  return (await epochOf(repository, tip))?.key === fingerprintOf(publicKey);
+/**
+ * Lets a site pass that is half adopted, or that was taken over with all that its former server says it had.
+ * @throws SitegenError when it is another one
+ */
+async function requireTaken(names: SiteNames, commit: string | undefined): Promise<void> {
+  if (!await isWhole(names)) return;
+  const tip = await headOf(names.repository);
+  if (commit !== undefined && tip !== undefined && await hasCommit(names.repository, tip, commit)) {
+    const { publicKey } = await ensureServerKey();
+    if ((await epochOf(names.repository, tip))?.key === fingerprintOf(publicKey)) return;
+  }
+  throw new SitegenError(`${names.domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${names.domain}` });
 }
 
 /** A site that another server has had meanwhile. */

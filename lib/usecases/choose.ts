@@ -4,9 +4,10 @@ import { signatureOf } from '../effects/git/signature.ts';
 import { findCommit, commitAt, ownChanges, summaryOf } from '../effects/git/lineage.ts';
 import { choose, serverNamed, thisMachine, type Head, type Moment } from '../pure/choose.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { parseDomain, type SiteNames } from '../pure/names.ts';
+import { parseDomain, siteNames, type SiteNames } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
+import { readState } from './backup-state.ts';
 import { readMeta } from './extract.ts';
 import { ensureServerKey } from './server-key.ts';
 
@@ -144,14 +145,16 @@ async function commitOf({ names: { domain, repository }, at }: Search, tip: stri
 }
 
 /**
- * Checks that a backup was made by this server, or by one whose key is among `backup.signers`.
+ * Checks that a backup was made by this server, by one whose key is among `backup.signers`, or by
+ * the one that the site was moved to.
  * What is in the history of this machine's own branch was.
  * @throws SitegenError that names the key, and where to allow it
  */
 export async function requireSigned({ domain, repository }: Pick<SiteNames, 'domain' | 'repository'>, { commit, local }: Pick<Chosen, 'commit' | 'local'>, defaults: DefaultsFile): Promise<void> {
   if (local !== undefined && await isAncestor(repository, commit, local)) return;
   const { publicKey } = await ensureServerKey();
-  const { state, key } = await signatureOf(repository, commit, [publicKey, ...defaults.backup?.signers ?? []]);
+  const { successor } = await readState(siteNames(domain));
+  const { state, key } = await signatureOf(repository, commit, [publicKey, ...defaults.backup?.signers ?? [], ...(successor === undefined ? [] : [successor])]);
   if (state === 'good') {
     // A server could pass one site's backup off as another's, and both are signed.
     const of = domainIn((await readMeta(repository, commit, 'site.yaml'))?.toString('utf8') ?? '');

@@ -3,7 +3,7 @@ import { withLock } from '../effects/lock.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { siteNames } from '../pure/names.ts';
 import { shortCommit } from '../pure/static.ts';
-import { readState } from './backup-state.ts';
+import { readState, updateState } from './backup-state.ts';
 import { requireSigned } from './choose.ts';
 import { epochOf, localEpoch } from './epoch.ts';
 import { fence, readFence } from './fence.ts';
@@ -47,6 +47,10 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
   report(`${domain}: asking ${host} whether it is ready`);
   const { publicKey } = await ensureServerKey();
   await runOver(host, ['sitegen', 'adopt', '--check', '--signer', publicKey, domain], 60_000);
+  // Whoever may log in there as root says by moving it that its claim counts.
+  const successor = (await runOver(host, ['sitegen', 'backup', 'key'], 60_000)).trim();
+  if (!/^ssh-ed25519 \S+/.test(successor)) throw new SitegenError(`${domain}: ${host} does not say with which key it signs: ${JSON.stringify(successor.slice(0, 80))}`, { hint: `try it: ssh ${host} sitegen backup key` });
+  await updateState(names, (state) => ({ ...state, successor }));
   let last = '';
   // Whoever comes from here on is held, and a wake waits for the lock.
   await withLock(names.lockFile, { mark: 'sitegen move\n' }, async () => {
