@@ -118,7 +118,7 @@ total_ms=$(((now - began) / 1000))
 # being started.
 (
   logger --journald <<EOT &
-MESSAGE=awake: woken by $cause; $from; wait $wait_ms ms, create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $total_ms ms
+MESSAGE=awake: woken by $cause, was $from; wait $wait_ms ms, create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $total_ms ms
 MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958
 SYSLOG_IDENTIFIER=sitegen-wake
 OBJECT_SYSTEMD_UNIT=$SITEGEN_UNIT

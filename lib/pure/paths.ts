@@ -159,6 +159,8 @@ export const shared = {
   repackUnit: 'sitegen-repack.service',
   rehearseUnit: 'sitegen-rehearse.service',
   watchUnit: 'sitegen-watch.service',
+  /** MESSAGE_ID of each site's wakes and sleeps in the journal (systemd.journal-fields(7)); the shell programs have it too. */
+  transitionId: '5e4ad4a0a9f54b9c8e3f2d1c0b7a6958',
   guardUnit: 'sitegen-guard.service',
   idleUnit: 'sitegen-idle.service',
   idleTimer: 'sitegen-idle.timer',

@@ -117,6 +117,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'write': {
       await writeAtomic(step.file);
+      await remove(siteNames(plan.domain).failedFile);
       break;
     }
     case 'remove file': {
