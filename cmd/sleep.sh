@@ -27,12 +27,13 @@ SITEGEN_MS=$ms
 EOT
 }
 # Connections that the kernel has led past the splice: what is open at visitors' ends, and not at ours.
+# Ours after theirs, or one that comes in between would seem to be one of those.
 direct() {
-  local ours local
-  ours=" $(ss -Htn src "$SITEGEN_SITE:80" | awk '{ print $5 }' | tr '\n' ' ')"
-  while read -r _ _ _ local _; do
-    [[ $ours == *" $local "* ]] || echo "$local"
-  done < <(ss -Htn state established state close-wait state fin-wait-1 state fin-wait-2 dst "$SITEGEN_SITE:80")
+  local theirs ours peer
+  theirs=$(ss -Htn state established state close-wait state fin-wait-1 state fin-wait-2 dst "$SITEGEN_SITE:80" | awk '{ print $4 }')
+  [[ -n $theirs ]] || return
+  ours=" $(ss -Htn src "$SITEGEN_SITE:80" | awk '{ printf "%s ", $5 }')"
+  for peer in $theirs; do [[ $ours == *" $peer "* ]] || echo "$peer"; done
 }
 
 # From here on new connections wait in systemd's socket.

@@ -62,13 +62,16 @@ export async function wildcardListeners(port: number): Promise<string[]> {
 
 /** The connections on which a site may still owe visitors an answer, through the splice or past it. */
 export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
-  const ask = async (states: readonly string[], end: 'src' | 'dst') =>
-    parseSockets((await tool('ss', ['-HtniO', ...states.flatMap((state) => ['state', state]), end, `${siteAddress}:80`])).stdout);
   // With the port: on this host a visitor's own end has a site address too, the route's source.
-  const spliced = (await ask(['established', 'close-wait', 'syn-recv'], 'src')).map((socket) => spliceFlow(socket));
-  const seen = new Set(spliced.map(({ address, port }) => `${address}:${port}`));
-  const visitors = (await ask(['established', 'close-wait', 'fin-wait-1', 'fin-wait-2'], 'dst')).map((socket) => directFlow(socket));
-  return [...spliced, ...visitors.filter(({ address, port }) => !seen.has(`${address}:${port}`))];
+  const filter = `( src ${siteAddress}:80 or dst ${siteAddress}:80 )`;
+  const states = ['established', 'close-wait', 'syn-recv', 'fin-wait-1', 'fin-wait-2'].flatMap((state) => ['state', state]);
+  const sockets = parseSockets((await tool('ss', ['-HtniO', ...states, filter])).stdout);
+  // An end that has said all and only listens still is the splice's concern no more.
+  const isOurs = ({ local, state }: Socket) => local.address === siteAddress && local.port === 80 && !state.startsWith('FIN-WAIT');
+  const ours = sockets.filter(isOurs).map((socket) => spliceFlow(socket));
+  const seen = new Set(sockets.filter(({ local }) => local.port === 80).map(({ peer }) => `${peer.address}:${peer.port}`));
+  const theirs = sockets.filter(({ peer, local, state }) => peer.port === 80 && state !== 'SYN-RECV' && !seen.has(`${local.address}:${local.port}`));
+  return [...ours, ...theirs.map((socket) => directFlow(socket))];
 }
 
 /** How many connections visitors have open to each site address: all of them are on this host, most often the router. */
@@ -114,41 +117,53 @@ export async function unforward(site: string): Promise<void> {
 
 /** One end of a TCP connection, as `ss -HtniO` prints it. */
 interface Socket extends Omit<FlowState, 'address' | 'port'> {
+  /** As ss names it. */
+  state: string;
   local: Visitor;
   peer: Visitor;
+  /** Bytes that the other end has acknowledged, and milliseconds since it last did. */
+  acknowledged: number;
+  lastAcknowledged: number;
 }
 
 /** Reads the output of `ss -HtniO`. */
 export function parseSockets(text: string): Socket[] {
   const end = String.raw`\[?(?:::ffff:)?([\d.]+)\]?(?:%\w+)?:(\d+)`;
-  // Without a state when several were asked for by name, and with one otherwise.
-  const pattern = new RegExp(String.raw`^\s*\S+\s+(\d+)\s+(\d+)\s+${end}\s+${end}`);
+  // The first column is there only when several states were asked for, as here always.
+  const pattern = new RegExp(String.raw`^\s*(\S+)\s+(\d+)\s+(\d+)\s+${end}\s+${end}`);
   return text.split('\n').flatMap((line) => {
     const found = pattern.exec(line);
     if (!found) return [];
     const counter = (name: string) => Number(new RegExp(`\\b${name}:(\\d+)`).exec(line)?.[1] ?? 0);
     return [{
-      local: { address: found[3] ?? '', port: Number(found[4]) },
-      peer: { address: found[5] ?? '', port: Number(found[6]) },
-      receiveQueue: Number(found[1]),
-      sendQueue: Number(found[2]),
+      state: found[1] ?? '',
+      local: { address: found[4] ?? '', port: Number(found[5]) },
+      peer: { address: found[6] ?? '', port: Number(found[7]) },
+      receiveQueue: Number(found[2]),
+      sendQueue: Number(found[3]),
       received: counter('bytes_received'),
       sent: counter('bytes_sent'),
       lastReceived: counter('lastrcv'),
       lastSent: counter('lastsnd'),
+      // The handshake counts for one.
+      acknowledged: Math.max(0, counter('bytes_acked') - 1),
+      lastAcknowledged: counter('lastack'),
     }];
   });
 }
 
 /** A visitor's connection as the splice's own end sees it. */
-function spliceFlow({ peer, ...counters }: Socket): FlowState {
-  const { local: _, ...rest } = counters;
-  return { ...peer, ...rest };
+function spliceFlow({ peer, received, sent, receiveQueue, sendQueue, lastReceived, lastSent }: Socket): FlowState {
+  return { ...peer, received, sent, receiveQueue, sendQueue, lastReceived, lastSent };
 }
 
-/** The same as the visitor's end sees it, for a connection whose other end is in the container: all is the other way round. */
-function directFlow({ local, received, sent, receiveQueue, sendQueue, lastReceived, lastSent }: Socket): FlowState {
-  return { ...local, received: sent, sent: received, receiveQueue: sendQueue, sendQueue: receiveQueue, lastReceived: lastSent, lastSent: lastReceived };
+/**
+ * The same as the visitor's end sees it, for a connection whose other end is in the container: all is
+ * the other way round. What is held has been sent, and sent again, but never arrives: only what the
+ * container's kernel has acknowledged has come, and an answer acknowledges its request too.
+ */
+function directFlow({ local, received, acknowledged, sendQueue, lastReceived, lastSent, lastAcknowledged }: Socket): FlowState {
+  return { ...local, received: acknowledged, sent: received, receiveQueue: 0, sendQueue: 0, lastReceived: sendQueue > 0 ? lastAcknowledged : lastSent, lastSent: lastReceived };
 }
 
 /**
