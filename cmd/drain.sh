@@ -6,6 +6,8 @@ set -u
 [[ -n ${MAINPID:-} ]] || exit 0
 # Without its container there is nothing that could still answer.
 read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
-nft add element inet sitegen held "{ $SITEGEN_SITE timeout $((SITEGEN_STOP_MS / 1000 + 20))s }"
+# For as long as what comes until the splice ends may take: the drain, and a dump of what came late.
+limit=${SITEGEN_DUMP_LIMIT:-0s}
+nft add element inet sitegen held "{ $SITEGEN_SITE timeout $((SITEGEN_STOP_MS / 1000 + ${limit%s} + 20))s }"
 busy=$(ss -Htn state established state close-wait state syn-recv src "$SITEGEN_SITE:80")
 [[ -z $busy ]] || exec node /usr/lib/sitegen/drain.mjs
