@@ -14,5 +14,7 @@ export function readUnitEnvironment(env: NodeJS.ProcessEnv = process.env) {
     readyPath: text('READY_PATH') === '' ? undefined : text('READY_PATH'),
     readyMs: Number(text('READY_MS')),
     stopMs: Number(text('STOP_MS')),
+    /** How long a dump may hold the stop up; 0 for a site that is not backed up. */
+    dumpLimitS: Number.parseInt(env['SITEGEN_DUMP_LIMIT'] ?? '0', 10),
   };
 }

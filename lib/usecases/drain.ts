@@ -6,9 +6,10 @@ import { drainStep, type DrainMemory } from '../pure/drain.ts';
  * Waits until the splice of a site has no request in flight, so that it can be ended without
  * losing one. New connections are held by the caller; idle kept-alive ones are held here.
  * @param timeoutMs after which what is still in flight is given up
+ * @param keepS for how long the next requests are kept out when all are done; whoever ends the splice lets them in before
  * @returns the number of connections that were still at work at the end; 0 when all were done
  */
-export async function drain(siteAddress: string, timeoutMs: number): Promise<number> {
+export async function drain(siteAddress: string, timeoutMs: number, keepS: number): Promise<number> {
   const deadline = performance.now() + timeoutMs;
   let memory: DrainMemory = new Map();
   let warned = false;
@@ -21,7 +22,7 @@ export async function drain(siteAddress: string, timeoutMs: number): Promise<num
       await releaseFlows(siteAddress, step.release);
       // Longer than the pause between two rounds, however slow the machine is; short enough not to
       // outlive the splice, since a port may be used for another connection by then.
-      await holdFlows(siteAddress, step.hold, 3);
+      await holdFlows(siteAddress, step.hold, step.busy === 0 ? keepS : 3);
     } catch (error) {
       // Without the rules (flushed by somebody) what is in flight is still waited for.
       if (!warned) console.error(reasonOf(error));

@@ -8,13 +8,17 @@ const environment = (site: string) => environmentOf(readUnit(unitText(desiredOf(
 test('programs read back what the unit was made from', (t) => {
   const unit = environment('port: 8080\nready: {path: /100%"x", timeout: 5s}\nstop: {timeout: 7s}\n');
   const { site, address, ...rest } = readUnitEnvironment(unit);
-  t.deepEqual(rest, { domain: 'my-site.org', container: 'site-my-site.org', port: 8080, readyPath: '/100%"x"', readyMs: 5000, stopMs: 7000 });
+  t.deepEqual(rest, { domain: 'my-site.org', container: 'site-my-site.org', port: 8080, readyPath: '/100%"x"', readyMs: 5000, stopMs: 7000, dumpLimitS: 300 });
   t.regex(site, /^10\.213\.\d+\.\d+$/);
   t.is(address, site.replace('10.213.', '10.214.'));
 });
 
 test('without a path the port decides', (t) => {
   t.is(readUnitEnvironment(environment('')).readyPath, undefined);
+});
+
+test('a site that is not backed up has no dump to wait for', (t) => {
+  t.is(readUnitEnvironment(environment('backup: false\n')).dumpLimitS, 0);
 });
 
 test('each variable that is missing is named', (t) => {

@@ -34,3 +34,19 @@ for (const graceful of ['1', '0']) {
     t.false(journal.includes('are cut'), 'every stop waited for all requests in flight');
   });
 }
+
+guestTest('no request is lost while a stop waits for a long dump of what came late', async (t, guest) => {
+  await ensureServerImage(guest);
+  const domain = 'load-dump.example.com';
+  const address = await guest.site(domain, '--image', serverImage, '--volume', 'data:/data', '--env', 'GRACEFUL=0');
+  await guest.sh(`echo "dump: {command: [$(readlink -f "$(command -v node)"), -e, \\"setTimeout(() => console.log('all of it'), 5000)\\"]}" >>/etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet; systemctl start site-${domain}`);
+  const stop = guest.sh(`sleep 2; systemctl --quiet stop site-${domain}`);
+  const { lost, answered, sent, posts, slowest, retried } = await load(guest, address, 50, 25);
+  await stop;
+  t.log(`${sent} requests, ${retried} sent again on a new connection, slowest ${slowest} ms`);
+  t.deepEqual(lost, []);
+  t.is(answered, sent);
+  const applied = (await guest.sh(`cat /var/lib/sitegen/sites/${domain}/data/data/applied`)).split('\n').map(Number).sort((a, b) => a - b);
+  t.deepEqual(applied, posts.sort((a, b) => a - b), 'every POST took effect exactly once');
+  t.true(slowest > 5000, 'visitors were held during the second dump');
+});
