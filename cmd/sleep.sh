@@ -7,7 +7,7 @@ export LC_ALL=C
 began=${EPOCHREALTIME/./}
 state=${SITEGEN_LOCK%.lock}
 # The request names the very run of the service: a stale one must not freeze a later stop.
-request= cause=
+request='' cause=''
 read -r request cause 2>/dev/null <"$state.freeze"
 [[ ! -e $state.freeze ]] || rm -f "$state.freeze"
 
@@ -28,10 +28,10 @@ EOT
 }
 # Connections that the kernel has led past the splice: what is open at visitors' ends, and not at ours.
 direct() {
-  local ours local
+  local ours peer
   ours=" $(ss -Htn src "$SITEGEN_SITE:80" | awk '{ print $5 }' | tr '\n' ' ')"
-  while read -r _ _ _ local _; do
-    [[ $ours == *" $local "* ]] || echo "$local"
+  while read -r _ _ _ peer _; do
+    [[ $ours == *" $peer "* ]] || echo "$peer"
   done < <(ss -Htn state established state close-wait state fin-wait-1 state fin-wait-2 dst "$SITEGEN_SITE:80")
 }
 
