@@ -121,7 +121,7 @@ interface Socket extends Omit<FlowState, 'address' | 'port'> {
 /** Reads the output of `ss -HtniO`. */
 export function parseSockets(text: string): Socket[] {
   const end = String.raw`\[?(?:::ffff:)?([\d.]+)\]?(?:%\w+)?:(\d+)`;
-  // Without a state when several were asked for by name, and with one otherwise.
+  // With a state in front, as ss prints it when it was asked for several.
   const pattern = new RegExp(String.raw`^\s*\S+\s+(\d+)\s+(\d+)\s+${end}\s+${end}`);
   return text.split('\n').flatMap((line) => {
     const found = pattern.exec(line);
