@@ -65,10 +65,14 @@ export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   const ask = async (states: readonly string[], end: 'src' | 'dst') =>
     parseSockets((await tool('ss', ['-HtniO', ...states.flatMap((state) => ['state', state]), end, `${siteAddress}:80`])).stdout);
   // With the port: on this host a visitor's own end has a site address too, the route's source.
-  const spliced = (await ask(['established', 'close-wait', 'syn-recv'], 'src')).map((socket) => spliceFlow(socket));
+  return mergeFlows(await ask(['established', 'close-wait', 'syn-recv'], 'src'), await ask(['established', 'close-wait', 'fin-wait-1', 'fin-wait-2'], 'dst'));
+}
+
+/** The splice's ends of connections, and visitors' ends, some of them of the same connections. */
+export function mergeFlows(splices: readonly Socket[], visitors: readonly Socket[]): FlowState[] {
+  const spliced = splices.map((socket) => spliceFlow(socket));
   const seen = new Set(spliced.map(({ address, port }) => `${address}:${port}`));
-  const visitors = (await ask(['established', 'close-wait', 'fin-wait-1', 'fin-wait-2'], 'dst')).map((socket) => directFlow(socket));
-  return [...spliced, ...visitors.filter(({ address, port }) => !seen.has(`${address}:${port}`))];
+  return [...spliced, ...visitors.map((socket) => directFlow(socket)).filter(({ address, port }) => !seen.has(`${address}:${port}`))];
 }
 
 /** How many connections visitors have open to each site address: all of them are on this host, most often the router. */

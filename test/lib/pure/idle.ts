@@ -71,6 +71,11 @@ test('a state lasts from the look that saw it first', (t) => {
   for (const state of ['frozen', 'quiet'] as const) t.is(remember(look({ state }), seen(), now).since, now, state);
 });
 
+test('what is in use is in its state from the end of that on', (t) => {
+  t.is(remember(look({ state: 'quiet', isUsed: true }), seen({ state: 'quiet' }), now).since, now);
+  t.is(remember(look({ state: 'quiet' }), seen({ state: 'quiet' }), now).since, now - 10 * minuteMs);
+});
+
 test('two looks in the same moment are no division by zero', (t) => {
   t.is(remember(look(), seen({ at: now }), now).activeAt, now - minuteMs);
 });
