@@ -18,7 +18,8 @@ thaw() {
 exec {events}< <(exec nc.openbsd -U /run/docker.sock <<<'GET /events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22kill%22%5D%2C%22label%22%3A%5B%22sitegen.domain%22%5D%7D HTTP/1.0'$'\r\n\r')
 systemd-notify --ready
 while read -r -u "$events" line; do
-  [[ $line =~ \"id\":\"([0-9a-f]{64})\" ]] && thaw "${BASH_REMATCH[1]}"
+  # Older versions of Docker give it twice, newer ones as Actor.ID alone.
+  [[ $line =~ \"[Ii][Dd]\":\"([0-9a-f]{64})\" ]] && thaw "${BASH_REMATCH[1]}"
 done
 # Docker has gone; it thaws nothing, but sitegen-shutdown.service was before it.
 exit 1

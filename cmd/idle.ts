@@ -1,3 +1,4 @@
+import { siteGroups } from '../lib/effects/cgroup.ts';
 import { withLock } from '../lib/effects/lock.ts';
 import { paths, shared, siteNames } from '../lib/pure/names.ts';
 import { idleRound } from '../lib/usecases/idle.ts';
@@ -29,5 +30,7 @@ if (running === 0) {
   const { systemd } = await connect();
   await systemd.stop(shared.guardUnit);
   await systemd.stop(shared.idleTimer);
+  // A site that woke in this very moment has found it still at work.
+  if (siteGroups().length > 0) await systemd.enqueue(shared.idleTimer);
 }
 (await connected)?.systemd.close();

@@ -7,7 +7,7 @@ export LC_ALL=C
 began=${EPOCHREALTIME/./}
 state=${SITEGEN_LOCK%.lock}
 # The request names the very run of the service: a stale one must not freeze a later stop.
-request= cause=
+request='' cause=''
 read -r request cause 2>/dev/null <"$state.freeze"
 [[ ! -e $state.freeze ]] || rm -f "$state.freeze"
 

@@ -14,13 +14,13 @@ if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
 
 exec {nap}<>/dev/udp/127.0.0.1/9 # never readable, so read -t sleeps without a process
 
-# Prints the phases it took over; answers the visitors itself when it cannot help, and exits with 1.
-# Whatever else ends it must not let systemd start the next try at once, again and again.
+# Prints the phases it took over; answers the visitors itself when it cannot help, and ends with 75.
+# Whatever else ends it, be it a fault of its own, must not let systemd start the next try at once,
+# again and again.
 patient() {
   node "$code/wake.mjs" "$1" && return
-  local code=$?
-  ((code == 1)) || read -r -t 5 -u "$nap"
-  exit "$code"
+  (($? == 75)) || read -r -t 5 -u "$nap"
+  exit 1
 }
 # Connecting to a container that has ended takes three seconds to fail.
 alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
@@ -59,7 +59,8 @@ if [[ ! -s $SITEGEN_LOCK ]] && alive; then
   from=running
   # systemd froze them, and is told of it below: its own thaw takes ten times as long.
   for file in "$SITEGEN_CGROUP"/cgroup.freeze "$SITEGEN_CGROUP"/*/cgroup.freeze; do
-    read -r frozen 2>/dev/null <"$file" && [[ $frozen == 1 ]] || continue
+    read -r frozen 2>/dev/null <"$file" || continue
+    [[ $frozen == 1 ]] || continue
     from=frozen
     echo 0 >"$file"
   done

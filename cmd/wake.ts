@@ -6,8 +6,9 @@ import { readUnitEnvironment } from './unit-environment.ts';
 /**
  * The patient part of the shim, called by wake.sh as `wake.mjs start|ready|refuse` where its fast way
  * does not do. Prints the milliseconds of create and start; on failure, or when it is only to refuse,
- * it answers the visitors, and exits with 1.
+ * it answers the visitors, and exits with 75; with anything else only when it could not even do that.
  */
+const answered = 75; // EX_TEMPFAIL of sysexits.h(3head)
 const unit = readUnitEnvironment();
 const startedAt = Number(process.env['SITEGEN_BEGAN_MS'] ?? Date.now());
 const names = siteNames(unit.domain);
@@ -22,7 +23,7 @@ try {
   if (process.argv[2] === 'refuse') {
     console.error(`${unit.domain} failed to start a moment ago and is not tried again yet`);
     await refuseVisitors(names);
-    process.exitCode = 1;
+    process.exitCode = answered;
   } else if (process.argv[2] === 'start') {
     const { create, start } = await startContainer(request);
     process.stdout.write(`${create} ${start}\n`);
@@ -32,8 +33,8 @@ try {
 } catch (error) {
   console.error(`${unit.domain} ${process.argv[2] === 'start' ? 'could not be started: ' : ''}${reasonOf(error)}`);
   if (!(error instanceof SitegenError)) console.error(error);
-  await noteFailure(names);
-  const answered = await refuseVisitors(names);
-  console.error(`answered ${answered} requests with 503; the next visitor causes a new try`);
-  process.exitCode = 1;
+  await noteFailure(names).catch((fault: unknown) => { console.error(`the next try is not put off: ${reasonOf(fault)}`); });
+  const requests = await refuseVisitors(names);
+  console.error(`answered ${requests} requests with 503; the next visitor causes a new try`);
+  process.exitCode = answered;
 }

@@ -7,6 +7,8 @@ import { paths, shared } from '../pure/paths.ts';
 export interface SiteGroup {
   /** As `siteNames` has it. */
   id: string;
+  /** The slice of its containers. */
+  appCgroup: string;
   /** Its service runs: the site is awake, or on its way there or from there. */
   service: boolean;
   frozen: boolean;
@@ -24,9 +26,9 @@ export interface SiteGroup {
  * Looks at all sites whose containers run. Synchronous, and reads a dozen small files a site: it is
  * done every few seconds, where a process or a call to systemd a site would cost more than the sites.
  */
-export function siteGroups(): SiteGroup[] {
-  const parent = `${paths.cgroupRoot}/${shared.parentSlice}`;
-  const helpers = `${paths.cgroupRoot}/system.slice`;
+export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
+  const parent = `${root}/${shared.parentSlice}`;
+  const helpers = `${root}/system.slice`;
   const used = new Set(namesIn(helpers).flatMap((name) => {
     const id = /^sitegen-(?:dump|job)@([^:]+)(?::.+)?\.service$/.exec(name)?.[1];
     return id !== undefined && isPopulated(`${helpers}/${name}`) ? [id] : [];
@@ -41,6 +43,7 @@ export function siteGroups(): SiteGroup[] {
     const scopes = namesIn(app).filter((name) => name.endsWith('.scope')).map((name) => `${app}/${name}`);
     return [{
       id,
+      appCgroup: app,
       service: isPopulated(`${site}/site-${id}.service`),
       frozen: [app, ...scopes].some((group) => numberIn(`${group}/cgroup.events`, 'frozen') === 1),
       isUsed: used.has(id),

@@ -66,12 +66,18 @@ export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   const filter = `( src ${siteAddress}:80 or dst ${siteAddress}:80 )`;
   const states = ['established', 'close-wait', 'syn-recv', 'fin-wait-1', 'fin-wait-2'].flatMap((state) => ['state', state]);
   const sockets = parseSockets((await tool('ss', ['-HtniO', ...states, filter])).stdout);
-  // An end that has said all and only listens still is the splice's concern no more.
+  // Of a connection whose splice has said all nothing is owed any more, whatever its visitor still says.
   const isOurs = ({ local, state }: Socket) => local.address === siteAddress && local.port === 80 && !state.startsWith('FIN-WAIT');
-  const ours = sockets.filter(isOurs).map((socket) => spliceFlow(socket));
-  const seen = new Set(sockets.filter(({ local }) => local.port === 80).map(({ peer }) => `${peer.address}:${peer.port}`));
-  const theirs = sockets.filter(({ peer, local, state }) => peer.port === 80 && state !== 'SYN-RECV' && !seen.has(`${local.address}:${local.port}`));
-  return [...ours, ...theirs.map((socket) => directFlow(socket))];
+  const ends = new Set(sockets.filter(({ local }) => local.port === 80).map(({ peer }) => `${peer.address}:${peer.port}`));
+  const isTheirs = ({ local, peer, state }: Socket) => peer.port === 80 && state !== 'SYN-RECV' && !ends.has(`${local.address}:${local.port}`);
+  return mergeFlows(sockets.filter(isOurs), sockets.filter(isTheirs));
+}
+
+/** The splice's ends of connections, and visitors' ends, some of them of the same connections. */
+export function mergeFlows(splices: readonly Socket[], visitors: readonly Socket[]): FlowState[] {
+  const spliced = splices.map((socket) => spliceFlow(socket));
+  const seen = new Set(spliced.map(({ address, port }) => `${address}:${port}`));
+  return [...spliced, ...visitors.map((socket) => directFlow(socket)).filter(({ address, port }) => !seen.has(`${address}:${port}`))];
 }
 
 /** How many connections visitors have open to each site address: all of them are on this host, most often the router. */

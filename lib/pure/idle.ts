@@ -100,7 +100,8 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
   return {
     ...counts,
     activeAt: works || isVisited || hasWoken ? now : before.activeAt,
-    since: state === before.state ? before.since : now,
+    // Whoever has just used it may not be done.
+    since: state === before.state && !look.isUsed ? before.since : now,
   };
 }
 

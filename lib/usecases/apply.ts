@@ -126,7 +126,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'remove container': {
       // A frozen one has no service that would have ended it.
-      await stopSite({ systemd, docker }, siteNames(step.domain));
+      await stopSite({ systemd, docker }, siteNames(step.domain), true);
       await removeContainer(docker, siteNames(step.domain));
       break;
     }

@@ -81,7 +81,8 @@ export async function backupLocked(deps: BackupDeps, domain: string): Promise<Ba
     await updateState(names, (state) => ({ ...state, error: reasonOf(error) }));
     throw error;
   } finally {
-    if (frozen) await freezeQuiet(deps.systemd, names, shared.guardUnit);
+    // The idle timer freezes it if this does not.
+    if (frozen) await freezeQuiet(deps.systemd, names, shared.guardUnit).catch((error: unknown) => { deps.report(`<4>${domain}: it is not frozen again yet: ${reasonOf(error)}`); });
   }
 }
 

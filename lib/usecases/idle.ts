@@ -39,19 +39,20 @@ export interface Actors {
 export async function idleRound({ carryOut, isActive, report }: Actors, needBytes = 0): Promise<number> {
   const round = await look(needBytes);
   if (round.looks.length > 0) await mendWays(round, { isActive, report });
-  const asleep = new Set<string>();
+  const moved = new Set<string>();
   for (const move of round.moves) {
     const known = [...round.known.values()].find(({ domain }) => domain === move.domain);
     if (!known) continue;
     try {
       await carryOut(move, known);
-      if (move.do === 'freeze') asleep.add(move.domain);
+      moved.add(move.domain);
     } catch (error) {
       report(`<4>${move.domain}: it could not be put to sleep: ${reasonOf(error)}`);
     }
   }
-  // Or one that wakes before the next look would seem to have been awake all the time.
-  if (asleep.size > 0) await keep(round.memory, new Map([...round.seen].map(([domain, seen]) => [domain, asleep.has(domain) ? { ...seen, state: 'frozen', since: os.uptime() * 1000 } : seen])));
+  // Or one that wakes before the next look would seem to have been awake all the time; and one that
+  // said that it is busy is not asked again each time.
+  if (moved.size > 0) await keep(round.memory, new Map([...round.seen].map(([domain, seen]) => [domain, moved.has(domain) ? { ...seen, state: 'frozen', since: os.uptime() * 1000 } : seen])));
   return round.looks.length;
 }
 

@@ -57,7 +57,7 @@ export async function moveSite({ systemd, docker, report }: Deps, domain: string
   await withLock(names.lockFile, { mark: 'sitegen move\n' }, async () => {
     const since = performance.now();
     report(`${domain}: stopping it; visitors wait`);
-    await stopSite({ systemd, docker }, names);
+    await stopSite({ systemd, docker }, names, true);
     const { commit, error } = await readState(names);
     if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
     await systemd.start(names.pushUnit);

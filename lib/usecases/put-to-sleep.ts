@@ -42,7 +42,9 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
     return;
   }
   if (!inactive) {
-    await stopJob(systemd, names);
+    // On its way up it has a visitor, or somebody who started it.
+    const { ActiveState: state } = await systemd.properties(names.service, 'Unit');
+    if (state === 'active') await stopJob(systemd, names);
     return;
   }
   if (before === 'stopped') return;

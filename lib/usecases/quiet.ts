@@ -13,6 +13,8 @@ import type { SiteNames } from '../pure/names.ts';
 
 type QuietNames = Pick<SiteNames, 'service' | 'appSlice' | 'appCgroup' | 'lockFile' | 'container' | 'domain'>;
 
+type StopNames = QuietNames & Pick<SiteNames, 'dumpUnit'>;
+
 /** Lets the containers of a site go on; no error for one that is not frozen. */
 export async function thawSite(systemd: Pick<Systemd, 'thaw'>, names: Pick<SiteNames, 'appSlice' | 'appCgroup'>): Promise<void> {
   if (runState(names.appCgroup) === 'frozen') await systemd.thaw(names.appSlice);
@@ -51,12 +53,20 @@ export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 't
 /**
  * Stops a site whatever it is: its service, with all that belongs to that, or, where that does not
  * run, what runs without it. The latter is dumped first, as the service's own stop does.
+ * @param isHeld whether the caller keeps others from waking it; else its lock is taken for the stop
+ *   itself, or it could be frozen in the middle of that, and killed
  */
-export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: SiteNames): Promise<void> {
+export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: StopNames, isHeld = false): Promise<void> {
   await systemd.stop(names.service);
   if (runState(names.appCgroup) === 'stopped') return;
   await thawSite(systemd, names);
   // Its failure has an alarm of its own, and keeps no site running.
   await systemd.start(names.dumpUnit).catch(() => undefined);
-  await docker.stop(names.container);
+  const end = async () => {
+    // Somebody may have come, or have had it frozen again.
+    await systemd.stop(names.service);
+    await thawSite(systemd, names);
+    await docker.stop(names.container);
+  };
+  await (isHeld ? end() : withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, end));
 }

@@ -147,7 +147,7 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
     await makeReady(names, loaded);
     await withLock(names.lockFile, { mark: 'sitegen restore\n', waiting: () => { deps.report(`${names.domain}: waiting until it has woken`); } }, async () => {
       // Commits what came since; visitors wait from now on.
-      await stopSite(deps, names);
+      await stopSite(deps, names, true);
       await withLock(names.dumpLock, {}, async () => {
         const last = await headOf(names.repository);
         if (last !== saved) await refuseNewer(names, chosen, last, force);
