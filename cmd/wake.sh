@@ -66,6 +66,8 @@ if [[ ! -s $SITEGEN_LOCK ]] && alive; then
   done
   start_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
 else
+  # A slice without anything in it is one whose container was killed while it was frozen.
+  [[ ! -e $SITEGEN_CGROUP ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   admit
   wait_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
   # A container that went with connections open leaves the kernel asking for its address, once a

@@ -18,8 +18,7 @@ export async function inPlace(sites: string): Promise<boolean> {
   const { stdout } = await tool('ip', ['-json', '-4', 'route', 'show', 'table', 'local', 'root', sites]);
   if ((JSON.parse(stdout) as unknown[]).length === 0) return false;
   try {
-    await execute('nft', ['list', 'map', 'inet', shared.table, 'awake']);
-    return true;
+    return (await execute('nft', ['list', 'chain', 'inet', shared.table, 'forward_awake'])).stdout.includes('map @awake');
   } catch {
     return false;
   }
@@ -101,7 +100,8 @@ export interface Ways {
 export async function waysOf(): Promise<Ways | undefined> {
   try {
     const { stdout } = await execute('nft', ['list', 'table', 'inet', shared.table], { maxBuffer: 64 * 1024 * 1024 });
-    if (!stdout.includes('map awake')) return undefined;
+    // Flushing takes the rules away and leaves what they look things up in.
+    if (!stdout.includes('map @awake')) return undefined;
     return {
       forwarded: new Set([...stdout.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
       visits: new Map([...stdout.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
