@@ -1,5 +1,6 @@
 import { runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
+import { tellTransition } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import type { SiteNames } from '../pure/names.ts';
@@ -22,6 +23,17 @@ export async function thawSite(systemd: Pick<Systemd, 'thaw'>, names: Pick<SiteN
 export async function isInactive(systemd: Pick<Systemd, 'list'>, { service }: Pick<SiteNames, 'service'>): Promise<boolean> {
   const [unit] = await systemd.list([service]);
   return unit === undefined || unit.activeState === 'inactive' || unit.activeState === 'failed';
+}
+
+/**
+ * Has something done to such a site that no program of its service sees, and writes it into the
+ * journal as these write what they do.
+ * @param act gives false when it has not been done after all
+ */
+export async function withEntry({ domain, service }: QuietNames, change: { from: 'stopped' | 'running' | 'frozen'; to: 'frozen' | 'asleep'; cause: string }, act: () => Promise<boolean>): Promise<void> {
+  const began = performance.now();
+  const { from, to, cause } = change;
+  if (await act() && from !== 'stopped') await tellTransition({ domain, service, from, to, cause, ms: performance.now() - began });
 }
 
 /** Freezes what runs without visitors. @returns false when one has come */
@@ -54,9 +66,13 @@ export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 't
  */
 export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: SiteNames): Promise<void> {
   await systemd.stop(names.service);
-  if (runState(names.appCgroup) === 'stopped') return;
-  await thawSite(systemd, names);
-  // Its failure has an alarm of its own, and keeps no site running.
-  await systemd.start(names.dumpUnit).catch(() => undefined);
-  await docker.stop(names.container);
+  const from = runState(names.appCgroup);
+  if (from === 'stopped') return;
+  await withEntry(names, { from, to: 'asleep', cause: 'stop' }, async () => {
+    await thawSite(systemd, names);
+    // Its failure has an alarm of its own, and keeps no site running.
+    await systemd.start(names.dumpUnit).catch(() => undefined);
+    await docker.stop(names.container);
+    return true;
+  });
 }

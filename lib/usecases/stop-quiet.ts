@@ -1,6 +1,7 @@
 import type { SiteGroup } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { readIfThere } from '../effects/files.ts';
+import type { tellTransition } from '../effects/journal.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
@@ -14,6 +15,8 @@ export interface StopQuietDeps {
   /** Starts a unit and waits for it. */
   start: (unit: string, timeoutMs: number) => Promise<void>;
   docker: Pick<Docker, 'stop'>;
+  /** Writes it into the journal. */
+  tell: typeof tellTransition;
   report: (line: string) => void;
   now: () => Date;
 }
@@ -29,10 +32,10 @@ const atOnce = 2;
  * are those that visitors have used since their last dump, in bounded time; the watch after the next
  * boot wakes and dumps the rest.
  */
-export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, start, docker, report, now }: StopQuietDeps): Promise<void> {
+export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, start, docker, tell, report, now }: StopQuietDeps): Promise<void> {
   const end = now().getTime() + dumpsMs;
   const activity = activityOf(await readIfThere(paths.idleFile), now());
-  await inParallel(groups.filter(({ service }) => !service), atOnce, async ({ id }) => {
+  await inParallel(groups.filter(({ service }) => !service), atOnce, async ({ id, frozen }) => {
     const file = await siteOfId(id).catch(() => undefined);
     if (!file) return;
     const names = siteNames(file.domain);
@@ -45,8 +48,9 @@ export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, start, 
         if (left > 0) await start(names.dumpUnit, left).catch((error: unknown) => { report(`<4>${file.domain}: ${reasonOf(error)}`); });
         else report(`<4>${file.domain}: it is dumped after the next boot: there is no time left`);
       }
+      const began = now().getTime();
       await docker.stop(names.container);
-      report(`${file.domain}: asleep: container stopped (shutdown)`);
+      await tell({ domain: file.domain, service: names.service, from: frozen ? 'frozen' : 'running', to: 'asleep', cause: 'shutdown', ms: Math.max(0, now().getTime() - began) });
     } catch (error) {
       report(`<3>${file.domain}: its container may be killed: ${reasonOf(error)}`);
     }
