@@ -60,6 +60,8 @@ export interface Told {
 export function tellTransition({ domain, service, from, to, cause, ms }: Told): Promise<void> {
   const text = to === 'frozen' ? 'frozen' : 'container stopped';
   const lines = [
+    // A notice: of what is less, units with LogLevelMax= of their own, as the idle timer's, keep nothing.
+    'PRIORITY=5',
     `MESSAGE=asleep: ${text} in ${Math.round(ms)} ms (${cause}), was ${from}`, `MESSAGE_ID=${shared.transitionId}`, 'SYSLOG_IDENTIFIER=sitegen-sleep',
     `OBJECT_SYSTEMD_UNIT=${service}`, `SITEGEN_DOMAIN=${domain}`, `SITEGEN_FROM=${from}`, `SITEGEN_TO=${to}`, `SITEGEN_CAUSE=${cause}`, `SITEGEN_MS=${Math.round(ms)}`,
   ];
