@@ -20,8 +20,8 @@ export async function drain(siteAddress: string, timeoutMs: number, keepS: numbe
     if (now >= deadline) return step.busy;
     try {
       await releaseFlows(siteAddress, step.release);
-      // Longer than the pause between two rounds, however slow the machine is; short enough not to
-      // outlive the splice, since a port may be used for another connection by then.
+      // Longer than the pause between two rounds, however slow the machine is; short, as a helper that
+      // dies must lock nobody out. Once all are done whoever ends the splice lets them in.
       await holdFlows(siteAddress, step.hold, step.busy === 0 ? keepS : 3);
     } catch (error) {
       // Without the rules (flushed by somebody) what is in flight is still waited for.
