@@ -1,6 +1,6 @@
 import { addressesOf, ownAddresses } from '../effects/dns.ts';
 import { moveMain } from '../effects/git/lineage.ts';
-import { headOf } from '../effects/git/objects.ts';
+import { headOf, isAncestor } from '../effects/git/objects.ts';
 import { exists, remove, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { withLock } from '../effects/lock.ts';
@@ -18,16 +18,15 @@ import { adoptingFile, isWhole } from './adopting.ts';
 import { apply } from './apply.ts';
 import { updateState } from './backup-state.ts';
 import { accept, installCertificate, namesOf, uninstallCertificate } from './certs.ts';
-import { chooseBackup, hasCommit, requireCommit, requireSigned, type Chosen } from './choose.ts';
+import { chooseBackup, requireCommit, requireSigned, type Chosen } from './choose.ts';
 import { writePair } from './drop.ts';
 import { trustProxy } from './edit.ts';
 import { wayOf } from './certify.ts';
-import { epochOf } from './epoch.ts';
+import { epochOf, thisServer } from './epoch.ts';
 import { readFence } from './fence.ts';
 import { extractSite } from './extract.ts';
 import { makeReady, restoreSite, type RestoreDeps } from './restore.ts';
 import { describeSource, goOnFrom } from './restore-history.ts';
-import { ensureServerKey } from './server-key.ts';
 import { openServers } from './servers.ts';
 import { loadDefaults, loadSite } from './settings.ts';
 import { placesOf, settleSite } from './swap.ts';
@@ -78,7 +77,7 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   const defaults = await loadDefaults();
   const fenced = await readFence(names);
   if (await exists(names.settingsFile) && !fenced) {
-    await requireTaken(names, request.commit);
+    await requireTaken(names, request.commit, defaults);
     return withLock(names.restoreLock, {}, () => finish(deps, names));
   }
   await requireDns(domain, defaults, request.force);
@@ -86,7 +85,7 @@ export async function adoptSite(deps: RestoreDeps, request: AdoptRequest): Promi
   return withLock(names.restoreLock, { waiting: () => { deps.report(`${domain}: waiting for another restore of it`); } }, async () => {
     // What was waited for may have been an adoption of it.
     if (!await exists(names.settingsFile)) return adoptLocked(deps, names, request, defaults);
-    await requireTaken(names, request.commit);
+    await requireTaken(names, request.commit, defaults);
     return finish(deps, names);
   });
 }
@@ -129,13 +128,11 @@ async function requireDns(domain: string, defaults: DefaultsFile, force: boolean
  * Lets a site pass that is half adopted, or that was taken over with all that its former server says it had.
  * @throws SitegenError when it is another one
  */
-async function requireTaken(names: SiteNames, commit: string | undefined): Promise<void> {
+async function requireTaken(names: SiteNames, commit: string | undefined, defaults: DefaultsFile): Promise<void> {
   if (!await isWhole(names)) return;
   const tip = await headOf(names.repository);
-  if (commit !== undefined && tip !== undefined && await hasCommit(names.repository, tip, commit)) {
-    const { publicKey } = await ensureServerKey();
-    if ((await epochOf(names.repository, tip))?.key === fingerprintOf(publicKey)) return;
-  }
+  const isTaken = commit !== undefined && tip !== undefined && await isAncestor(names.repository, commit, tip);
+  if (isTaken && (await epochOf(names.repository, tip))?.key === (await thisServer(defaults)).key) return;
   throw new SitegenError(`${names.domain}: the site exists already`, { hint: `bring it back to its last backup: sitegen restore ${names.domain}` });
 }
 

@@ -169,11 +169,6 @@ export async function requireSigned({ domain, repository }: Pick<SiteNames, 'dom
 
 /** @throws SitegenError when a backup lacks what the former server says it had */
 export async function requireCommit({ domain, repository }: Pick<SiteNames, 'domain' | 'repository'>, { commit: found }: Pick<Chosen, 'commit'>, commit: string | undefined): Promise<void> {
-  if (commit === undefined || await hasCommit(repository, found, commit)) return;
+  if (commit === undefined || await isAncestor(repository, commit, found)) return;
   throw new SitegenError(`${domain}: the backup servers have ${shortCommit(found)}, without the last commit ${shortCommit(commit)} of its former server`, { hint: `have it pushed there: sitegen backup --wait ${domain}` });
-}
-
-/** Whether a commit is in the history of another; also when the repository does not have it at all. */
-export async function hasCommit(repository: string, tip: string, commit: string): Promise<boolean> {
-  return await headOf(repository, commit) !== undefined && isAncestor(repository, commit, tip);
 }

@@ -9,7 +9,7 @@ import { signatureOf } from '../../lib/effects/git/signature.ts';
 import { openStore, type Store } from '../../lib/effects/git/store.ts';
 import { thisMachine } from '../../lib/pure/choose.ts';
 import { SitegenError } from '../../lib/pure/errors.ts';
-import { chooseBackup, type Chosen, type Search } from '../../lib/usecases/choose.ts';
+import { chooseBackup, requireCommit, type Chosen, type Search } from '../../lib/usecases/choose.ts';
 
 const id = 'example.com';
 
@@ -184,6 +184,20 @@ test('an earlier moment is found by commit and by time', async (t) => {
   await t.throwsAsync(() => at({ commit: 'ffffffff' }), { message: /no commit ffffffff/ });
   t.is(await commitAt(world.repository('here'), world.at('c'), '2026-11-01T12:00:00Z'), world.at('a'));
   t.is(await findCommit(world.repository('here'), world.at('b'), [world.at('c')]), world.at('b'));
+});
+
+test('a backup that lacks what the former server says it had is refused, known here or not', async (t) => {
+  const world = new World(t);
+  world.commit('first');
+  world.commit('second', 'first');
+  world.commit('late', 'second');
+  world.put('here', 'second');
+  const require = (commit: string | undefined) => requireCommit({ domain: id, repository: world.repository('here') }, { commit: world.at('second') }, commit);
+  for (const commit of [undefined, world.at('first'), world.at('second')]) await t.notThrowsAsync(require(commit));
+  const unknown = await t.throwsAsync(require(world.at('late')), { instanceOf: SitegenError });
+  t.is(unknown.message, `example.com: the backup servers have ${world.at('second').slice(0, 10)}, without the last commit ${world.at('late').slice(0, 10)} of its former server`);
+  world.git(world.repository('here'), ['fetch', '--quiet', path.join(world.root, 'work'), `${world.at('late')}:refs/heads/late`]);
+  await t.throwsAsync(require(world.at('late')), { message: unknown.message });
 });
 
 test('a commit can differ by one file, without a look at the others', async (t) => {
