@@ -121,7 +121,7 @@ guest_stopped() {
 # guest_wait [SECONDS]: until the guest is "running".
 guest_wait() {
   local limit=${1:-} start=$SECONDS state
-  [[ -n $limit ]] || limit=$([[ $KIND == vm ]] && echo 300 || echo 90)
+  [[ -n $limit ]] || limit=$([[ $KIND == vm ]] && echo 900 || echo 240)
   while :; do
     state=$(guest_state)
     case $state in

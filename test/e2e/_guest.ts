@@ -13,6 +13,9 @@ const failures = process.env['SITEGEN_FAILURES'] ?? path.resolve(import.meta.dir
 /** True when soaks are to run in full. */
 export const long = process.env['SITEGEN_LONG'] === '1';
 
+/** True when what other tests show in part is left out: in a run of all tests without --long. */
+const short = process.env['SITEGEN_SHORT'] === '1';
+
 /**
  * A test in the guest. Sites added through `guest.site` are removed afterwards; when the test
  * fails, the guest's journal and unit states are left in a folder that it names.
@@ -33,6 +36,12 @@ export function guestTest(title: string, body: (t: ExecutionContext, guest: Gues
     if (!t.passed) t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
   });
 }
+
+/** A test that a short run leaves out and counts as skipped. */
+export const longTest: typeof guestTest = short ? (title) => { test.skip(title, () => undefined); } : guestTest;
+
+/** A test that a short run leaves out on the older system. */
+export const newestTest = guestName.includes('bookworm') ? longTest : guestTest;
 
 async function dump(guest: Guest, title: string, since: string): Promise<string> {
   const folder = path.join(failures, guest.name, title.replaceAll(/[^A-Za-z0-9]+/g, '-').slice(0, 80));

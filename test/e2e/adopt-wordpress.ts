@@ -3,7 +3,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import { execa } from 'execa';
 import { backUpTo, endServers, prepare, servers, startServers } from './_backup.ts';
 import { startDns } from './_dns.ts';
-import { guestName, guestTest, lab, openGuest, until, type Guest } from './_guest.ts';
+import { guestName, lab, longTest, openGuest, until, type Guest } from './_guest.ts';
 import { ensureWordpress } from './_images.ts';
 import { write } from './_machine.ts';
 import { point } from './_pebble.ts';
@@ -24,7 +24,7 @@ exclude: [database]
 dump: {way: mariadb, database: wordpress}
 `;
 
-guestTest('a blog comes to another machine on its first hit over TLS, when its own has burnt down', async (t, guest) => {
+longTest('a blog comes to another machine on its first hit over TLS, when its own has burnt down', async (t, guest) => {
   try {
     await execa(lab, ['up', oldName], { timeout: 300_000 });
     const old = openGuest(oldName);

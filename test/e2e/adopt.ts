@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
 import { startDns } from './_dns.ts';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { point } from './_pebble.ts';
 
@@ -117,7 +117,7 @@ guestTest('the first visitor over TLS brings a site here, in the very same hands
   });
 });
 
-guestTest('the first visitor over plain HTTP brings it here, too', async (t, guest) => {
+longTest('the first visitor over plain HTTP brings it here, too', async (t, guest) => {
   await withLost(guest, more({}), async ({ key }) => {
     await settings(guest, { signers: key, adopt: true });
     await point(guest, here, domain);

@@ -3,7 +3,7 @@ import { addKeeper, names, domain } from './_keeper.ts';
 import { guestTest, long, until } from './_guest.ts';
 
 /** In CI a handful of rounds, with --long all. */
-const rounds = long ? 100 : 8;
+const rounds = long ? 100 : 3;
 
 guestTest(`${rounds} rounds of dumps, pushes, stops and wakes under writes, with kills: whatever was acknowledged is on both servers`, async (t, guest) => {
   try {

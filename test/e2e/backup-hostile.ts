@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { makeHostile } from '../lib/_data.ts';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
-import { guestTest, lab, type Guest } from './_guest.ts';
+import { guestTest, lab, longTest, type Guest } from './_guest.ts';
 
 const domain = 'hostile.example.com';
 const files = `/var/lib/sitegen/sites/${domain}/data/files`;
@@ -50,7 +50,7 @@ guestTest('a hostile site is on both servers and comes back byte for byte; nothi
   });
 });
 
-guestTest('a container that exchanges its files for links during backups gets nothing of the machine\'s into them', async (t, guest) => {
+longTest('a container that exchanges its files for links during backups gets nothing of the machine\'s into them', async (t, guest) => {
   await withSite(guest, async (address) => {
     await page(guest, address, '/log');
     const secret = await guest.sh('echo "a secret of the machine $RANDOM$RANDOM" | tee /etc/sitegen-secret');

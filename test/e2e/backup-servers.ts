@@ -1,6 +1,6 @@
 import test from 'ava';
 import { backupOf } from './_backup.ts';
-import { guestName, guestTest, until } from './_guest.ts';
+import { guestName, guestTest, longTest, until } from './_guest.ts';
 import { commit, commitAlone, domain, fails, far, farHost, farUrl, git, headOf, held, hostKeyOf, local, nearUrl, push, pushNow, retry, thief, useBoth, useServers, withServers } from './_servers.ts';
 
 withServers(test);
@@ -40,13 +40,13 @@ guestTest('a server that refuses, is silent, or hangs after the login keeps the 
   };
   const refused = await timed(() => Promise.resolve(), 'refuses');
   t.regex(refused.log, /Connection refused/);
-  t.true(refused.seconds < 12);
+  t.true(refused.seconds < 25, `${refused.seconds} s`);
   const silent = await timed(() => guest.sh(`nft add table inet test; nft 'add chain inet test out { type filter hook output priority 0; }'; nft add rule inet test out ip daddr ${farHost()} drop`), 'silent');
   t.regex(silent.log, /timed out/);
-  t.true(silent.seconds < 17);
+  t.true(silent.seconds < 40, `${silent.seconds} s`);
   await guest.sh('nft delete table inet test');
   const hanging = await timed(() => useServers(guest, { url: 'ssh://sitegen-buddy@127.0.0.1:2209', hostKey }, { url: nearUrl, hostKey }), 'hangs');
-  t.true(hanging.seconds > 25 && hanging.seconds < 60);
+  t.true(hanging.seconds > 25 && hanging.seconds < 120, `${hanging.seconds} s`);
   t.is(await guest.sh('pgrep -c -x ssh || true'), '0', 'nothing of it goes on');
   t.regex((await guest.sitegen('alarms')).stdout, new RegExp(`sitegen-push@${domain}`));
   t.is(await headOf(far), first);
@@ -110,7 +110,7 @@ guestTest('kill -9 of either side in a push moves no branch and leaves nothing b
   }
 });
 
-guestTest('a full quota and a full disk are said, harm no history, and raise an alarm; with room it goes on by itself', async (t, guest) => {
+longTest('a full quota and a full disk are said, harm no history, and raise an alarm; with room it goes on by itself', async (t, guest) => {
   const first = await commit(guest, 'echo one >index.html');
   await pushNow(guest);
   await far.sh('sitegen buddy allow -q web --quota 6M >/dev/null');

@@ -1,5 +1,5 @@
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, newestTest, until, type Guest } from './_guest.ts';
 import { addKeeper, domain, names } from './_keeper.ts';
 
 const write = (guest: Guest, address: string, text: string) => guest.sh(`curl -sf --max-time 60 -d '${text}' http://${address}/cgi-bin/note`);
@@ -37,7 +37,7 @@ guestTest('what visitors wrote is in both servers when the site has stopped, and
   }
 });
 
-guestTest('an awake site is dumped by its timer, which sleeps with it, and by hand', async (t, guest) => {
+newestTest('an awake site is dumped by its timer, which sleeps with it, and by hand', async (t, guest) => {
   try {
     await startServers(guest);
     await prepare(guest, domain);
@@ -61,7 +61,7 @@ guestTest('an awake site is dumped by its timer, which sleeps with it, and by ha
   }
 });
 
-guestTest('writes in the very last moment before a stop are in the backup, and so are those before a reboot', async (t, guest) => {
+newestTest('writes in the very last moment before a stop are in the backup, and so are those before a reboot', async (t, guest) => {
   try {
     await startServers(guest);
     await prepare(guest, domain);
@@ -88,7 +88,7 @@ rm -f /run/acknowledged; systemd-run --quiet --collect --unit writer bash /run/w
   }
 });
 
-guestTest('a dump that fails at the stop keeps the last good one, raises the alarm, and is tried again', async (t, guest) => {
+newestTest('a dump that fails at the stop keeps the last good one, raises the alarm, and is tried again', async (t, guest) => {
   try {
     await startServers(guest);
     await prepare(guest, domain);

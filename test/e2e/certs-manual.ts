@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { certOf, copyFixture, endPebble, point, servedFor, startPebble, untilCertified } from './_pebble.ts';
 
 const domain = 'hand.example.com';
@@ -100,7 +100,7 @@ guestTest('wrong certificates of six kinds are refused with the reason, and the 
   }
 });
 
-guestTest('import checks the same, and remove gives the site back to the authority', async (t, guest) => {
+longTest('import checks the same, and remove gives the site back to the authority', async (t, guest) => {
   try {
     await prepare(guest);
     await startPebble(guest);

@@ -1,4 +1,4 @@
-import { guestTest, long } from './_guest.ts';
+import { guestTest, long, longTest } from './_guest.ts';
 import { certOf, copyFixture, endPebble, point, runCertify, servedFor, startPebble, stopPebble, untilCertified, useAcme } from './_pebble.ts';
 
 const domain = 'cert.example.com';
@@ -197,7 +197,7 @@ guestTest('a first certificate that cannot be had is told at once, and an alarm 
   }
 });
 
-guestTest('an authority that asks to wait is left alone for as long, over restarts too', async (t, guest) => {
+longTest('an authority that asks to wait is left alone for as long, over restarts too', async (t, guest) => {
   try {
     await startPebble(guest);
     await point(guest, '127.0.0.1', domain);

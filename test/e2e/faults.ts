@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 
 const domain = 'fault.example.com';
@@ -20,7 +20,8 @@ const faults: [title: string, script: string | ((guest: Guest) => Promise<unknow
 for (const [title, fault] of faults) {
   for (const state of ['awake', 'asleep']) {
     if (state === 'asleep' && title.includes('proxyd')) continue;
-    guestTest(`the next hit works after: ${title} (${state})`, async (t, guest) => {
+    const test = state === 'asleep' && !/dockerd|image/.test(title) ? longTest : guestTest;
+    test(`the next hit works after: ${title} (${state})`, async (t, guest) => {
       const address = await guest.site(domain);
       if (state === 'awake') t.is((await guest.get(address)).status, 200);
       if (typeof fault === 'string') await guest.sh(`{ ${fault}; } >/dev/null 2>&1 || true`);
@@ -65,7 +66,7 @@ guestTest('a shutdown waits for requests in flight', async (t, guest) => {
 });
 
 for (const ms of [0, 10, 30, 100]) {
-  guestTest(`a container that ends ${ms} ms after it has become ready does not leave the site awake`, async (t, guest) => {
+  (ms === 0 || ms === 100 ? guestTest : longTest)(`a container that ends ${ms} ms after it has become ready does not leave the site awake`, async (t, guest) => {
     await ensureServerImage(guest);
     const address = await guest.site(domain, '--image', serverImage, '--volume', 'data:/data', '--env', `EXIT_AFTER_MS=${ms}`);
     await guest.get(address, { timeoutS: 3 });

@@ -1,10 +1,10 @@
-import { guestTest, long, type Guest } from './_guest.ts';
+import { long, longTest, type Guest } from './_guest.ts';
 import { put } from './_server.ts';
 import { ensureRouter, hostSettings, outside, underLoad, visitOne, withSites, withVisitor, workerPid } from './_router.ts';
 
 const site = 'app.example.com';
 
-for (const addresses of long ? [1, 200] : [200]) guestTest(`a flood of 10,000 invented names from ${addresses} addresses slows a known site by less than a fifth, and costs little memory`, (t, guest) => withVisitor(guest, async () => {
+for (const addresses of long ? [1, 200] : [200]) longTest(`a flood of 10,000 invented names from ${addresses} addresses slows a known site by less than a fifth, and costs little memory`, (t, guest) => withVisitor(guest, async () => {
   await ensureRouter(guest);
   await guest.sh('for n in $(seq 3 202); do echo "addr add 192.0.2.$n/24 dev eth0"; done | ip -n visitor -batch -');
   await put(guest, 'router-flood.mjs', '/tmp/router-flood.mjs');

@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { guestTest, long, until, type Guest } from './_guest.ts';
+import { guestTest, long, longTest, until, type Guest } from './_guest.ts';
 import { api, appSettings, ensureRouter, hostSettings, setSites, underLoad, visit, visitOne, withSites, workerPid, type Load } from './_router.ts';
 
 const [container, upstream] = ['app.example.com', 'proxy.example.com'];
@@ -32,7 +32,7 @@ guestTest('200 sites come and 100 go under load: no request fails, and the route
   }
 }));
 
-guestTest('certificates are renewed under load: no request fails, and the router is not reloaded', (t, guest) => withTwo(guest, async () => {
+longTest('certificates are renewed under load: no request fails, and the router is not reloaded', (t, guest) => withTwo(guest, async () => {
   const renewals = long ? 50 : 6;
   const pid = await workerPid(guest);
   let serial = '';
@@ -127,7 +127,7 @@ guestTest('what is changed behind sitegen\'s back is shown by diff and repaired 
   t.is((await visitOne(guest, { host: upstream })).status, 200);
 }));
 
-guestTest('after a reboot the router has the same entries', (t, guest) => withTwo(guest, async () => {
+longTest('after a reboot the router has the same entries', (t, guest) => withTwo(guest, async () => {
   await setSites(guest, { 'pass.example.com': 'passthrough: 127.0.0.1:9443', 'nets.example.com': 'redirect: https://example.org\nallow: [10.0.0.0/9]\nheaders: {Link: "<a b>; c"}' });
   try {
     const before = await state(guest);
