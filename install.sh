@@ -159,7 +159,8 @@ systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service sitegen-certs.service sitegen-watch-boot.service
 # They wait for somebody who asks, and cost nothing until then.
 for unit in units/sitegen-*.{socket,timer,path}; do
-  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"
+  # The idle timer is started by wakes.
+  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer ]] || systemctl enable --quiet --now "${unit##*/}"
 done
 # Made on first use otherwise; whoever runs the backup servers wants to know it.
 /usr/bin/sitegen backup key >/dev/null || say 'warning: this server has no key for its backups; see above'

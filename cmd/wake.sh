@@ -1,10 +1,11 @@
 #!/bin/bash
-# The shim of a site's service: starts the container, waits until it is ready, and becomes
+# The shim of a site's service: thaws or starts the container, waits until it is ready, and becomes
 # systemd-socket-proxyd on the socket that systemd holds. A normal wake needs nothing else;
 # whatever is out of the ordinary is handed to wake.mjs. All values come from the unit.
 set -u
 export LC_ALL=C # a point, not a comma, in EPOCHREALTIME
 code=/usr/lib/sitegen
+state=${SITEGEN_LOCK%.lock}
 began=${EPOCHREALTIME/./}
 export SITEGEN_BEGAN_MS=$((began / 1000)) SITEGEN_MAIN_PID=$$
 
@@ -13,34 +14,81 @@ if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
 
 exec {nap}<>/dev/udp/127.0.0.1/9 # never readable, so read -t sleeps without a process
 
-# Prints the phases it took over; answers the visitors itself when it cannot help, and exits with 1.
-# Whatever else ends it must not let systemd start the next try at once, again and again.
+# Prints the phases it took over; answers the visitors itself when it cannot help, and ends with 75.
+# Whatever else ends it, be it a fault of its own, must not let systemd start the next try at once,
+# again and again.
 patient() {
   node "$code/wake.mjs" "$1" && return
-  local code=$?
-  ((code == 1)) || read -r -t 5 -u "$nap"
-  exit "$code"
+  (($? == 75)) || read -r -t 5 -u "$nap"
+  exit 1
+}
+# Connecting to a container that has ended takes three seconds to fail.
+alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
+
+# Lines up behind other sites that start, so that no more do at once than the machine bears.
+admit() {
+  local slots=2 slot queue turn
+  read -r slots 2>/dev/null </var/lib/sitegen/starts
+  exec {queue}>>/run/sitegen/starts/queue || return
+  flock "$queue"
+  while :; do
+    for ((slot = 0; slot < slots; slot++)); do
+      exec {turn}>>"/run/sitegen/starts/$slot"
+      ! flock --nonblock "$turn" || break 2
+      exec {turn}>&-
+    done
+    read -r -t 0.02 -u "$nap"
+  done
+  exec {queue}>&-
+  admitted=$turn
+}
+release() {
+  [[ -z ${admitted:-} ]] || exec {admitted}>&-
+  admitted=
 }
 
-create_ms=0
-# A container that went with connections open leaves the kernel asking for its address, once a
-# second by default, and the first connection to the new one waits for the next time.
-echo 20 2>/dev/null >/proc/sys/net/ipv4/neigh/sitegen0/retrans_time_ms
-read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
-status=
-# Something is in the lock's file while "sitegen apply" replaces the container.
-if [[ ! -s $SITEGEN_LOCK ]]; then
-  # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
-  read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
-    <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')
+# It failed a moment ago, and is not tried again for each visitor.
+if [[ $cause == 'a visitor' && -e $state.failed ]]; then
+  read -r _ until 2>/dev/null <"$state.failed" || until=0
+  ((began / 1000 >= until)) || patient refuse
 fi
-case $status in
-  204 | 304) start_ms=$(((${EPOCHREALTIME/./} - began) / 1000)) ;;
-  *)
-    phases=$(patient start) || exit
-    read -r create_ms start_ms <<<"$phases"
-    ;;
-esac
+
+wait_ms=0 create_ms=0 from=asleep
+# Something is in the lock's file while "sitegen apply" replaces the container, or somebody stops it.
+if [[ ! -s $SITEGEN_LOCK ]] && alive; then
+  from=running
+  # systemd froze them, and is told of it below: its own thaw takes ten times as long.
+  for file in "$SITEGEN_CGROUP"/cgroup.freeze "$SITEGEN_CGROUP"/*/cgroup.freeze; do
+    read -r frozen 2>/dev/null <"$file" || continue
+    [[ $frozen == 1 ]] || continue
+    from=frozen
+    echo 0 >"$file"
+  done
+  start_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+else
+  # A slice without anything in it is one whose container was killed while it was frozen.
+  [[ ! -e $SITEGEN_CGROUP ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
+  admit
+  wait_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+  # A container that went with connections open leaves the kernel asking for its address, once a
+  # second by default, and the first connection to the new one waits for the next time.
+  echo 20 2>/dev/null >/proc/sys/net/ipv4/neigh/sitegen0/retrans_time_ms
+  read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
+  status=
+  if [[ ! -s $SITEGEN_LOCK ]]; then
+    # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
+    read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
+      <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')
+  fi
+  case $status in
+    204 | 304) start_ms=$(((${EPOCHREALTIME/./} - began) / 1000 - wait_ms)) ;;
+    *)
+      release
+      phases=$(patient start) || exit
+      read -r create_ms start_ms <<<"$phases"
+      ;;
+  esac
+fi
 
 # Never before Docker's start has returned: the early connect would wait for ARP.
 started=${EPOCHREALTIME/./}
@@ -54,26 +102,44 @@ ready() {
   exec {peer}<&-
   [[ $answer == [1-4][0-9][0-9] ]]
 }
-# Connecting to a container that has ended takes three seconds to fail.
-alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
-until alive && ready; do
+# What was frozen was ready before.
+until { [[ $from == frozen ]] && alive; } || { alive && ready; }; do
   if ! alive || ((${EPOCHREALTIME/./} - started > 2000000)); then
+    release
     patient ready >/dev/null
     break
   fi
   read -r -t 0.005 -u "$nap"
 done
+release
 exec {nap}<&-
 now=${EPOCHREALTIME/./}
-echo "awake: woken by $cause; create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $(((now - began) / 1000)) ms"
+total_ms=$(((now - began) / 1000))
 
 # In the background, and nobody's child. socket-proxyd says that it is ready itself, but not yet in
 # systemd 252. A container that ended in the very last moment could not stop this unit while it was
 # being started.
 (
+  logger --journald <<EOT &
+MESSAGE=awake: woken by $cause, was $from; wait $wait_ms ms, create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $total_ms ms
+MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958
+SYSLOG_IDENTIFIER=sitegen-wake
+OBJECT_SYSTEMD_UNIT=$SITEGEN_UNIT
+SITEGEN_DOMAIN=$SITEGEN_DOMAIN
+SITEGEN_FROM=$from
+SITEGEN_TO=awake
+SITEGEN_CAUSE=$cause
+SITEGEN_MS=$total_ms
+SITEGEN_PHASES=wait=$wait_ms create=$create_ms start=$start_ms ready=$(((now - started) / 1000))
+EOT
   systemd-notify --ready
+  rm -f "$state.failed"
+  # From here on the kernel sends new connections to the container itself.
+  nft add element inet sitegen awake "{ $SITEGEN_SITE . 80 : $SITEGEN_ADDRESS . $SITEGEN_PORT }" ||
+    echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
-  [[ -z ${SITEGEN_DUMP:-} ]] || systemctl start --no-block "$SITEGEN_DUMP.timer"
+  systemctl start --no-block sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}
+  [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { FlowState } from '../pure/drain.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { shared } from '../pure/names.ts';
+import { paths, shared } from '../pure/names.ts';
 
 const execute = promisify(execFile);
 
@@ -18,11 +18,15 @@ export async function inPlace(sites: string): Promise<boolean> {
   const { stdout } = await tool('ip', ['-json', '-4', 'route', 'show', 'table', 'local', 'root', sites]);
   if ((JSON.parse(stdout) as unknown[]).length === 0) return false;
   try {
-    await execute('nft', ['list', 'set', 'inet', shared.table, 'held']);
-    return true;
+    return (await execute('nft', ['list', 'chain', 'inet', shared.table, 'forward_awake'])).stdout.includes('map @awake');
   } catch {
     return false;
   }
+}
+
+/** Puts the rules back as apply has written them; what was in their sets is gone. */
+export async function restoreRules(): Promise<void> {
+  await tool('nft', ['-f', paths.networkRules]);
 }
 
 /** Takes the local route of a range of site addresses away, if it is there. */
@@ -55,30 +59,117 @@ export async function wildcardListeners(port: number): Promise<string[]> {
   return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 
-/** The connections on which a site address may still owe visitors an answer. */
+/** The connections on which a site may still owe visitors an answer, through the splice or past it. */
 export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   // With the port: on this host a visitor's own end has a site address too, the route's source.
-  const { stdout } = await tool('ss', ['-HtniO', 'state', 'established', 'state', 'close-wait', 'state', 'syn-recv', 'src', `${siteAddress}:80`]);
-  return parseFlows(stdout);
+  const filter = `( src ${siteAddress}:80 or dst ${siteAddress}:80 )`;
+  const states = ['established', 'close-wait', 'syn-recv', 'fin-wait-1', 'fin-wait-2'].flatMap((state) => ['state', state]);
+  const sockets = parseSockets((await tool('ss', ['-HtniO', ...states, filter])).stdout);
+  // Of a connection whose splice has said all nothing is owed any more, whatever its visitor still says.
+  const isOurs = ({ local, state }: Socket) => local.address === siteAddress && local.port === 80 && !state.startsWith('FIN-WAIT');
+  const ends = new Set(sockets.filter(({ local }) => local.port === 80).map(({ peer }) => `${peer.address}:${peer.port}`));
+  const isTheirs = ({ local, peer, state }: Socket) => peer.port === 80 && state !== 'SYN-RECV' && !ends.has(`${local.address}:${local.port}`);
+  return mergeFlows(sockets.filter(isOurs), sockets.filter(isTheirs));
+}
+
+/** The splice's ends of connections, and visitors' ends, some of them of the same connections. */
+export function mergeFlows(splices: readonly Socket[], visitors: readonly Socket[]): FlowState[] {
+  const spliced = splices.map((socket) => spliceFlow(socket));
+  const seen = new Set(spliced.map(({ address, port }) => `${address}:${port}`));
+  return [...spliced, ...visitors.map((socket) => directFlow(socket)).filter(({ address, port }) => !seen.has(`${address}:${port}`))];
+}
+
+/** How many connections visitors have open to each site address: all of them are on this host, most often the router. */
+export async function connectionsTo(sites: string): Promise<Map<string, number>> {
+  const { stdout } = await tool('ss', ['-Htn', 'state', 'established', 'state', 'close-wait', 'state', 'fin-wait-1', 'state', 'fin-wait-2', 'dst', sites]);
+  const connections = new Map<string, number>();
+  // Of a spliced connection the splice's own end is here too.
+  for (const { local, peer } of parseSockets(stdout)) if (local.port !== 80) connections.set(peer.address, (connections.get(peer.address) ?? 0) + 1);
+  return connections;
+}
+
+/** What the rules say of sites. */
+export interface Ways {
+  /** Site addresses whose new connections the kernel sends to containers. */
+  forwarded: ReadonlySet<string>;
+  /** How many connections came to each site address since the rules were made. */
+  visits: ReadonlyMap<string, number>;
+}
+
+/** Looks at the rules; undefined when they are gone. */
+export async function waysOf(): Promise<Ways | undefined> {
+  try {
+    const { stdout } = await execute('nft', ['list', 'table', 'inet', shared.table], { maxBuffer: 64 * 1024 * 1024 });
+    // Flushing takes the rules away and leaves what they look things up in.
+    if (!stdout.includes('map @awake')) return undefined;
+    return {
+      forwarded: new Set([...stdout.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
+      visits: new Map([...stdout.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Has the kernel send a site's new connections to its container. */
+export async function forward(site: string, container: string, port: number): Promise<void> {
+  await tool('nft', ['add', 'element', 'inet', shared.table, 'awake', `{ ${site} . 80 : ${container} . ${port} }`]);
+}
+
+/** Has systemd hold them again; no error for a site whose connections it holds already. */
+export async function unforward(site: string): Promise<void> {
+  await execute('nft', ['delete', 'element', 'inet', shared.table, 'awake', `{ ${site} . 80 }`]).catch(() => undefined);
+}
+
+/** One end of a TCP connection, as `ss -HtniO` prints it. */
+interface Socket extends Omit<FlowState, 'address' | 'port'> {
+  /** As ss names it. */
+  state: string;
+  local: Visitor;
+  peer: Visitor;
+  /** Bytes that the other end has acknowledged, and milliseconds since it last did. */
+  acknowledged: number;
+  lastAcknowledged: number;
 }
 
 /** Reads the output of `ss -HtniO`. */
-export function parseFlows(text: string): FlowState[] {
+export function parseSockets(text: string): Socket[] {
+  const end = String.raw`\[?(?:::ffff:)?([\d.]+)\]?(?:%\w+)?:(\d+)`;
+  // The first column is there only when several states were asked for, as here always.
+  const pattern = new RegExp(String.raw`^\s*(\S+)\s+(\d+)\s+(\d+)\s+${end}\s+${end}`);
   return text.split('\n').flatMap((line) => {
-    const peer = /^\s*\S+\s+(\d+)\s+(\d+)\s+\S+\s+\[?(?:::ffff:)?([\d.]+)\]?:(\d+)/.exec(line);
-    if (!peer) return [];
+    const found = pattern.exec(line);
+    if (!found) return [];
     const counter = (name: string) => Number(new RegExp(`\\b${name}:(\\d+)`).exec(line)?.[1] ?? 0);
     return [{
-      address: peer[3] ?? '',
-      port: Number(peer[4]),
-      receiveQueue: Number(peer[1]),
-      sendQueue: Number(peer[2]),
+      state: found[1] ?? '',
+      local: { address: found[4] ?? '', port: Number(found[5]) },
+      peer: { address: found[6] ?? '', port: Number(found[7]) },
+      receiveQueue: Number(found[2]),
+      sendQueue: Number(found[3]),
       received: counter('bytes_received'),
       sent: counter('bytes_sent'),
       lastReceived: counter('lastrcv'),
       lastSent: counter('lastsnd'),
+      // The handshake counts for one.
+      acknowledged: Math.max(0, counter('bytes_acked') - 1),
+      lastAcknowledged: counter('lastack'),
     }];
   });
+}
+
+/** A visitor's connection as the splice's own end sees it. */
+function spliceFlow({ peer, received, sent, receiveQueue, sendQueue, lastReceived, lastSent }: Socket): FlowState {
+  return { ...peer, received, sent, receiveQueue, sendQueue, lastReceived, lastSent };
+}
+
+/**
+ * The same as the visitor's end sees it, for a connection whose other end is in the container: all is
+ * the other way round. What is held has been sent, and sent again, but never arrives: only what the
+ * container's kernel has acknowledged has come, and an answer acknowledges its request too.
+ */
+function directFlow({ local, received, acknowledged, sendQueue, lastReceived, lastSent, lastAcknowledged }: Socket): FlowState {
+  return { ...local, received: acknowledged, sent: received, receiveQueue: 0, sendQueue: 0, lastReceived: sendQueue > 0 ? lastAcknowledged : lastSent, lastSent: lastReceived };
 }
 
 /**

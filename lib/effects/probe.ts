@@ -61,12 +61,15 @@ export function askInside(pid: number, { port, path, host }: { port: number; pat
  * Answers every request on a listening socket that systemd handed over.
  * @param fd descriptor of the socket
  * @param forMs how long; requests begun by then are still answered
+ * @param quietMs ends it earlier, when nobody has asked for so long
  * @returns how many requests were answered
  */
-export async function answerAll(fd: number, response: { status: number; headers: Record<string, string>; body: string }, forMs: number): Promise<number> {
+export async function answerAll(fd: number, response: { status: number; headers: Record<string, string>; body: string }, forMs: number, quietMs = forMs): Promise<number> {
   let answered = 0;
+  let asked = performance.now();
   const server = http.createServer((request, reply) => {
     answered += 1;
+    asked = performance.now();
     request.resume();
     reply.writeHead(response.status, { ...response.headers, connection: 'close' });
     reply.end(request.method === 'HEAD' ? undefined : response.body);
@@ -76,7 +79,8 @@ export async function answerAll(fd: number, response: { status: number; headers:
     server.once('error', reject);
     server.listen({ fd }, resolve);
   });
-  await new Promise((resolve) => setTimeout(resolve, forMs));
+  const end = performance.now() + forMs;
+  for (let left = forMs; left > 0; left = Math.min(end, asked + quietMs) - performance.now()) await new Promise((resolve) => setTimeout(resolve, Math.min(left, quietMs)));
   await new Promise<void>((resolve) => {
     server.close(() => { resolve(); });
     setTimeout(() => { server.closeAllConnections(); }, 1000).unref();

@@ -21,6 +21,10 @@ export interface Systemd {
   restart(unit: string): Promise<void>;
   /** Starts a unit without waiting for it. */
   enqueue(unit: string): Promise<void>;
+  /** Stands a slice still, with all that is in it; returns when it does (systemctl(1), `freeze`). */
+  freeze(unit: string): Promise<void>;
+  /** The reverse; no error for what is not frozen. */
+  thaw(unit: string): Promise<void>;
   /** A service's own reload. */
   reloadUnit(unit: string): Promise<void>;
   /** `daemon-reload`: slow with many units, and every wake waits for it. */
@@ -108,6 +112,12 @@ export async function connectSystemd(): Promise<Systemd> {
     restart: (unit) => job('RestartUnit', unit),
     async enqueue(unit) {
       await simple(`start ${unit}`, 'StartUnit', 'ss', [unit, 'replace']);
+    },
+    async freeze(unit) {
+      await simple(`freeze ${unit}`, 'FreezeUnit', 's', [unit]);
+    },
+    async thaw(unit) {
+      await simple(`thaw ${unit}`, 'ThawUnit', 's', [unit]);
     },
     reloadUnit: (unit) => job('ReloadUnit', unit),
     async reload() {

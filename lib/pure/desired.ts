@@ -37,6 +37,10 @@ export interface ContainerSpec {
   Hostname: string;
   Env: string[];
   Labels: Record<string, string>;
+  /** Seconds, for whoever stops it by Docker's own means. */
+  StopTimeout: number;
+  /** None of the image's own: it would be work without visitors, and hang while the container is frozen. */
+  Healthcheck: { Test: ['NONE'] };
   HostConfig: {
     NetworkMode: string;
     CgroupParent: string;
@@ -133,6 +137,8 @@ function containerSpec(domain: string, workload: Workload, names: SiteNames, add
       // journald attributes what root logs with this field to the unit (systemd.journal-fields(7)).
       OBJECT_SYSTEMD_UNIT: names.service,
     },
+    StopTimeout: Math.ceil(workload.stopTimeoutMs / 1000),
+    Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       NetworkMode: shared.network,
       CgroupParent: names.appSlice,

@@ -80,11 +80,14 @@ export function diffRemoved(domain: string, actual: Actual): Step[] {
   const loaded = [names.socket, names.service, names.appSlice, names.slice]
     .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
   const container = actual.containers.get(names.container);
+  const stops = (isMeant: (unit: string) => boolean) => loaded.filter(isMeant).map((unit): Step => ({ do: 'stop', unit }));
   return [
-    ...loaded.map((unit): Step => ({ do: 'stop', unit })),
+    ...stops((unit) => !unit.endsWith('.slice')),
     ...(actual.enabled.has(names.socket) && (fileOf(names.socket) === undefined || present.includes(names.socket)) ? [{ do: 'disable', unit: names.socket } as const] : []),
     // Its label has the domain in full, where names have a stand-in.
     ...(container ? [{ do: 'remove container', name: names.container, domain: container.domain } as const] : []),
+    // They kill what is in them, be it frozen.
+    ...stops((unit) => unit.endsWith('.slice')),
     ...present.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })),
   ];
 }

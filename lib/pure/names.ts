@@ -26,6 +26,10 @@ export interface SiteNames {
   cidFile: string;
   /** flock(2): held while the container is made or replaced; not empty while a wake has to wait for it. */
   lockFile: string;
+  /** There when the service's next stop is to freeze the container: the invocation id of that very run. */
+  freezeFile: string;
+  /** There while wakes have failed: how many, and until when visitors are refused at once; ms since 1970. */
+  failedFile: string;
   /** How many kills for memory the slice had counted when a container's end was last looked at. */
   oomFile: string;
   settingsFile: string;
@@ -146,6 +150,8 @@ export function siteNames(domain: string): SiteNames {
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
     lockFile: `${paths.runDir}/sites/${id}.lock`,
+    freezeFile: `${paths.runDir}/sites/${id}.freeze`,
+    failedFile: `${paths.runDir}/sites/${id}.failed`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
     settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
@@ -246,4 +252,9 @@ function siteId(domain: string): string {
 /** In a slice's name "-" means nesting (systemd.slice(5)), so the domain's own are escaped as systemd-escape does. */
 function escapeHyphens(text: string): string {
   return text.replaceAll('-', String.raw`\x2d`);
+}
+
+/** The reverse, for what `escapeHyphens` has made. */
+export function unescapeHyphens(text: string): string {
+  return text.replaceAll(String.raw`\x2d`, '-');
 }

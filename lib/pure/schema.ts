@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
+import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
@@ -57,6 +58,7 @@ const workloadFields = {
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
+  idle: idleFields.describe('when the site falls asleep by itself').optional(),
   ...dataFields,
 };
 
@@ -75,7 +77,7 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === undefined || first === 'app' || first === 'image') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'dump', 'hooks'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'dump', 'hooks'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -112,7 +114,9 @@ export const defaultsSchema = z.strictObject({
     limits: limits.describe('limits of a site that sets none'),
     ready: z.strictObject({ timeout: span().describe('see ready.timeout of a site') }).partial().describe('see ready of a site'),
     stop: stop.describe('see stop of a site'),
+    idle: idleDefaults.describe('see idle of a site'),
   }).partial().describe('what a site has that says nothing else').optional(),
+  machine: machineFields.describe('how sites share the machine').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),
   acme: acmeFields.describe('where certificates come from').optional(),
   backup: backupFields.describe('where sites are backed up to').optional(),

@@ -3,6 +3,7 @@ import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
+import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import { parseSpan } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
@@ -41,6 +42,7 @@ export interface Workload {
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
+  idle: IdleRules & { busy: readonly string[] | undefined };
   /** How its database gets into backups; undefined when it has none. */
   dump: Dump | undefined;
   hooks: Hooks;
@@ -78,6 +80,9 @@ export const builtIn = {
   limits: { memoryMax: '512M', tasksMax: '512' },
   readyTimeout: '60s',
   stopTimeout: '10s',
+  idleAfter: '5min',
+  idleStopAfter: '6h',
+  memory: '70%',
   dumpTimeout: '10min',
   hookTimeout: '10min',
 } as const;
@@ -142,8 +147,20 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
+    idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
     dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
     hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
+  };
+}
+
+function toIdle(idle: NonNullable<SiteFile['idle']>): Workload['idle'] {
+  return {
+    afterMs: toMs(idle.after ?? builtIn.idleAfter),
+    stopAfterMs: toMs(idle.stopAfter ?? builtIn.idleStopAfter),
+    never: idle.never ?? false,
+    freeze: idle.freeze ?? true,
+    awake: (idle.awake ?? []).flatMap((text) => parseAwakeTimes(text) ?? []),
+    busy: idle.busy,
   };
 }
 

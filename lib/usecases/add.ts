@@ -141,7 +141,7 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
   };
   const hadData = await exists(names.siteDir);
   try {
-    await prepareMachine(deps, rangesOf(await loadDefaults()));
+    await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
     if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));

@@ -5,12 +5,12 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
-import { rangesOf } from '../pure/site.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, removeContainer } from './containers.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { planApply, type Plan } from './plan.ts';
+import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
 import { settleSite } from './swap.ts';
@@ -30,7 +30,7 @@ export interface ApplyResult {
 export async function apply(deps: Deps, domains?: readonly string[]): Promise<ApplyResult> {
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
-  result.done.push(...await prepareMachine(deps, rangesOf(await loadDefaults())));
+  result.done.push(...await prepareMachine(deps, await loadDefaults()));
   const { plans, faults, actual, change } = await planApply(deps, domains);
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
@@ -117,6 +117,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'write': {
       await writeAtomic(step.file);
+      await remove(siteNames(plan.domain).failedFile);
       break;
     }
     case 'remove file': {
@@ -124,6 +125,8 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'remove container': {
+      // A frozen one has no service that would have ended it.
+      await stopSite({ systemd, docker }, siteNames(step.domain), true);
       await removeContainer(docker, siteNames(step.domain));
       break;
     }

@@ -1,4 +1,5 @@
 import fs from 'node:fs/promises';
+import os from 'node:os';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, removeRoute, routes } from '../effects/network.ts';
@@ -9,6 +10,8 @@ import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { isSiteUnit, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
+import type { DefaultsFile } from '../pure/schema.ts';
+import { rangesOf } from '../pure/site.ts';
 import { templatesDir } from './settings.ts';
 
 /** What use cases act through. */
@@ -70,10 +73,13 @@ export async function checkRanges(docker: Pick<Docker, 'otherNetworks'>, ranges:
  * of the site addresses, and Docker's network.
  * @returns what was done, a line each
  */
-export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, ranges: Ranges): Promise<string[]> {
+export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, defaults: DefaultsFile): Promise<string[]> {
+  const ranges = rangesOf(defaults);
   const done: string[] = [];
   const { files, current } = await networkFiles(ranges);
   const changed = files.filter((file) => current.get(file.path) !== file.content);
+  const starts = `${defaults.machine?.starts ?? os.availableParallelism()}\n`;
+  if (await readIfThere(paths.startsFile) !== starts) await writeAtomic({ path: paths.startsFile, content: starts });
   const differs = changed.length > 0 || !await inPlace(ranges.sites);
   if (differs) await checkRanges(docker, ranges);
   // First, as it refuses a range that containers do not have; then nothing has changed yet.
@@ -82,6 +88,8 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
     const before = /^SITES=(.+)$/m.exec(current.get(paths.networkEnvironment) ?? '')?.[1];
     await writeAtomic(...changed);
     await systemd.restart(shared.networkUnit);
+    // Awake sites have their entries in the new rules again; until then visitors go through the splices.
+    await systemd.enqueue(shared.idleUnit);
     // The rules no longer keep neighbours off the range from before.
     if (before !== undefined && before !== ranges.sites) await removeRoute(before);
     done.push(`restarted ${shared.networkUnit}: route and firewall rules`);

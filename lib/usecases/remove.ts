@@ -11,6 +11,7 @@ import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
 import { removeCheckout } from './pull.ts';
+import { stopSite } from './quiet.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
 import { readMaps } from './router-files.ts';
 import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
@@ -56,6 +57,9 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   // They would write down what is about to go.
   await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]);
   await withdraw(deps.systemd, plan.domain);
+  // The socket first, so that nobody wakes it again.
+  if (units.includes(names.socket)) await deps.systemd.stop(names.socket);
+  if (units.includes(names.service)) await stopSite(deps, names);
   await stopAll(deps, units);
   if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
   await removeContainer(deps.docker, names);

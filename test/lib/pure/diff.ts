@@ -157,8 +157,8 @@ test('a change keeps the old content for showing it', (t) => {
 
 test('a site whose settings are gone is taken off from the outside in, and its data stays', (t) => {
   t.deepEqual(lines(diffRemoved('example.com', machine(want, awake(want)))), [
-    'stop site-example.com.socket', 'stop site-example.com.service', 'stop site-example.com-app.slice', 'stop site-example.com.slice',
-    'disable site-example.com.socket', 'remove container site-example.com',
+    'stop site-example.com.socket', 'stop site-example.com.service', 'disable site-example.com.socket', 'remove container site-example.com',
+    'stop site-example.com-app.slice', 'stop site-example.com.slice',
     'remove /etc/systemd/system/site-example.com.slice', 'remove /etc/systemd/system/site-example.com-app.slice',
     'remove /etc/systemd/system/site-example.com.service', 'remove /etc/systemd/system/site-example.com.socket',
   ]);

@@ -1,0 +1,36 @@
+import { siteGroups } from '../lib/effects/cgroup.ts';
+import { withLock } from '../lib/effects/lock.ts';
+import { paths, shared, siteNames } from '../lib/pure/names.ts';
+import { idleRound } from '../lib/usecases/idle.ts';
+import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
+
+/**
+ * Run by sitegen-idle.service every few seconds while sites run: one round. D-Bus and Docker are
+ * loaded only when there is something to do. Ends the timer when nothing runs any more.
+ */
+const report = (line: string) => { console.error(line); };
+let connected: Promise<SleepDeps> | undefined;
+const connect = () => (connected ??= (async () => {
+  const [{ connectSystemd }, { connectDocker }] = await Promise.all([import('../lib/effects/systemd.ts'), import('../lib/effects/docker.ts')]);
+  return { systemd: await connectSystemd(), docker: connectDocker(), report };
+})());
+
+const running = await withLock(`${paths.idleFile}.lock`, {}, () => idleRound({
+  report,
+  async carryOut(move, known) {
+    const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
+    await putToSleep(await connect(), move, known);
+  },
+  async isActive(domain) {
+    const { systemd } = await connect();
+    return (await systemd.list([siteNames(domain).service])).some(({ activeState }) => activeState === 'active');
+  },
+}));
+if (running === 0) {
+  const { systemd } = await connect();
+  await systemd.stop(shared.guardUnit);
+  await systemd.stop(shared.idleTimer);
+  // A site that woke in this very moment has found it still at work.
+  if (siteGroups().length > 0) await systemd.enqueue(shared.idleTimer);
+}
+(await connected)?.systemd.close();

@@ -1,0 +1,72 @@
+import { runState } from '../effects/cgroup.ts';
+import type { Docker } from '../effects/docker.ts';
+import { withLock } from '../effects/lock.ts';
+import type { Systemd } from '../effects/systemd.ts';
+import type { SiteNames } from '../pure/names.ts';
+
+/**
+ * Sites whose containers run while nobody is led to them: frozen ones, and those that a dump or a
+ * job has thawed. The service of such a site is inactive, so a visitor wakes it at any time; whoever
+ * changes something writes into the lock's file first, for which a wake waits, and looks after that
+ * whether one has begun.
+ */
+
+type QuietNames = Pick<SiteNames, 'service' | 'appSlice' | 'appCgroup' | 'lockFile' | 'container' | 'domain'>;
+
+type StopNames = QuietNames & Pick<SiteNames, 'dumpUnit'>;
+
+/** Lets the containers of a site go on; no error for one that is not frozen. */
+export async function thawSite(systemd: Pick<Systemd, 'thaw'>, names: Pick<SiteNames, 'appSlice' | 'appCgroup'>): Promise<void> {
+  if (runState(names.appCgroup) === 'frozen') await systemd.thaw(names.appSlice);
+}
+
+/** @returns whether a service of a site neither runs nor is on its way */
+export async function isInactive(systemd: Pick<Systemd, 'list'>, { service }: Pick<SiteNames, 'service'>): Promise<boolean> {
+  const [unit] = await systemd.list([service]);
+  return unit === undefined || unit.activeState === 'inactive' || unit.activeState === 'failed';
+}
+
+/** Freezes what runs without visitors. @returns false when one has come */
+export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'list' | 'enqueue'>, names: QuietNames, guardUnit: string): Promise<boolean> {
+  return withLock(names.lockFile, { mark: 'freezing\n', timeoutS: 60 }, async () => {
+    if (runState(names.appCgroup) !== 'running' || !await isInactive(systemd, names)) return false;
+    await systemd.freeze(names.appSlice);
+    await systemd.enqueue(guardUnit);
+    return true;
+  });
+}
+
+/**
+ * Stops what runs without visitors, frozen or not: thawed first, or it would be killed. Its dump is
+ * the caller's.
+ * @returns false when a visitor has come
+ */
+export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'list'>; docker: Pick<Docker, 'stop'> }, names: QuietNames): Promise<boolean> {
+  return withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, async () => {
+    if (!await isInactive(systemd, names)) return false;
+    await thawSite(systemd, names);
+    await docker.stop(names.container);
+    return true;
+  });
+}
+
+/**
+ * Stops a site whatever it is: its service, with all that belongs to that, or, where that does not
+ * run, what runs without it. The latter is dumped first, as the service's own stop does.
+ * @param isHeld whether the caller keeps others from waking it; else its lock is taken for the stop
+ *   itself, or it could be frozen in the middle of that, and killed
+ */
+export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: StopNames, isHeld = false): Promise<void> {
+  await systemd.stop(names.service);
+  if (runState(names.appCgroup) === 'stopped') return;
+  await thawSite(systemd, names);
+  // Its failure has an alarm of its own, and keeps no site running.
+  await systemd.start(names.dumpUnit).catch(() => undefined);
+  const end = async () => {
+    // Somebody may have come, or have had it frozen again.
+    await systemd.stop(names.service);
+    await thawSite(systemd, names);
+    await docker.stop(names.container);
+  };
+  await (isHeld ? end() : withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, end));
+}

@@ -1,0 +1,50 @@
+import test from 'ava';
+import type { Docker } from '../../../lib/effects/docker.ts';
+import type { Systemd } from '../../../lib/effects/systemd.ts';
+import { parseMemory, activityOf, type KnownSite } from '../../../lib/usecases/idle-memory.ts';
+import { putToSleep } from '../../../lib/usecases/put-to-sleep.ts';
+
+const known: KnownSite = {
+  domain: 'quiet.invalid', stamp: '', site: '10.213.1.1', container: '10.214.1.1', port: 80, backedUp: true,
+  idle: { afterMs: 1, stopAfterMs: 1, never: false, freeze: false, awake: [], busy: undefined },
+};
+
+/** A site whose container does not run as far as the kernel knows; what is done to its service. */
+async function stopOf(activeState: string, stop: () => Promise<void> = () => Promise.resolve()): Promise<string[]> {
+  const done: string[] = [];
+  const systemd: Pick<Systemd, 'list' | 'properties' | 'stop'> = {
+    list: () => Promise.resolve([{ name: 'site-quiet.invalid.service', activeState, subState: '', loadState: 'loaded' }]),
+    properties: () => Promise.resolve({ ActiveState: activeState }),
+    stop: (unit) => {
+      done.push(`stop ${unit}`);
+      return stop();
+    },
+  };
+  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known);
+  return done;
+}
+
+test('an awake site is stopped by its service, and one on its way up or down is left alone', async (t) => {
+  t.deepEqual(await stopOf('active'), ['stop site-quiet.invalid.service']);
+  for (const state of ['activating', 'deactivating', 'inactive', 'failed']) t.deepEqual(await stopOf(state), [], state);
+});
+
+test('a visitor\'s start in place of the stop is no error, and anything else is', async (t) => {
+  t.deepEqual(await stopOf('active', () => Promise.reject(new Error('the job was canceled'))), ['stop site-quiet.invalid.service']);
+  await t.throwsAsync(stopOf('active', () => Promise.reject(new Error('it timed out'))), { message: 'it timed out' });
+});
+
+test('of a memory that is missing or damaged nothing is known, and a part of one is completed', (t) => {
+  const nothing = parseMemory(undefined);
+  t.deepEqual([nothing.seen, nothing.known, nothing.defaultsStamp], [{}, {}, '']);
+  t.deepEqual(parseMemory('{"seen":'), nothing);
+  t.deepEqual(parseMemory('{"defaultsStamp":"1 2"}'), { ...nothing, defaultsStamp: '1 2' });
+});
+
+test('when a site was last at work is told by the clock as it is now', (t) => {
+  const now = new Date('2026-01-01T12:00:00Z');
+  const activity = activityOf('{"seen":{"a.example.com":{"activeAt":1000},"b.example.com":{"activeAt":61000}}}', now);
+  const [a = 0, b = 0] = ['a.example.com', 'b.example.com'].map((domain) => activity.get(domain));
+  t.is(Math.round((b - a) / 1000), 60);
+  t.true(a < now.getTime());
+});
