@@ -121,6 +121,8 @@ test('all names of a domain', (t) => {
     id: 'my-site.org',
     socket: 'site-my-site.org.socket',
     lockFile: '/run/sitegen/sites/my-site.org.lock',
+    freezeFile: '/run/sitegen/sites/my-site.org.freeze',
+    failedFile: '/run/sitegen/sites/my-site.org.failed',
     oomFile: '/run/sitegen/sites/my-site.org.oom',
     service: 'site-my-site.org.service',
     slice,
