@@ -11,6 +11,7 @@ import { backupCommand } from './backup.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
 import { pullCommand } from './pull.ts';
@@ -58,6 +59,7 @@ const parser = yargs(hideBin(process.argv))
   .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(jobsCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)

@@ -54,6 +54,12 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
   });
 }
 
+/** Whether one of a site's jobs is at work, or waits for its turn. */
+export function hasJob(id: string): boolean {
+  const helpers = `${paths.cgroupRoot}/system.slice`;
+  return namesIn(helpers).some((name) => name.startsWith(`sitegen-job@${id}:`) && isPopulated(`${helpers}/${name}`));
+}
+
 /** Whether the containers of one site run; `frozen` when they stand still. */
 export function runState(appCgroup: string): 'stopped' | 'running' | 'frozen' {
   if (!isPopulated(appCgroup)) return 'stopped';

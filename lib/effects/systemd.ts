@@ -34,7 +34,7 @@ export interface Systemd {
   /** The loaded units that match one of the patterns. */
   list(patterns: readonly string[]): Promise<UnitState[]>;
   /** Properties of a unit, of one interface such as `Service`; unknown ones are left out. */
-  properties(unit: string, kind: 'Unit' | 'Service' | 'Socket' | 'Slice'): Promise<Record<string, unknown>>;
+  properties(unit: string, kind: 'Unit' | 'Service' | 'Socket' | 'Slice' | 'Timer'): Promise<Record<string, unknown>>;
   close(): void;
 }
 

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
-import { shared, siteNames, type SiteNames } from './names.ts';
+import { jobUnits, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
+import type { Job } from './jobs.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
@@ -21,6 +22,8 @@ export interface Desired {
   address: SiteAddress;
   enabled: boolean;
   files: readonly RenderedFile[];
+  /** Timers of its jobs, among the files. */
+  timers: readonly string[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
   /** Each new container has something to do before it is visited. */
@@ -80,8 +83,9 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
     ...(workload ? workloadView(workload, address, site.backedUp) : { limits: [] }),
   };
-  const unit = (name: string, template: keyof Templates): RenderedFile =>
-    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
+  const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
+    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
+  const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
   const container = workload && containerSpec(site.domain, workload, names, address, image);
   const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
   return {
@@ -89,7 +93,8 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1)] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    timers: jobs.map(({ timer }) => timer),
     container,
     launches: workload?.hooks.launch !== undefined,
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
@@ -107,6 +112,10 @@ function workloadView(workload: Workload, address: SiteAddress, backedUp: boolea
     stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+function jobView({ name, calendar, persistent, delayMs }: Job, timer: string): View {
+  return { timer, job: name, calendar, persistent: persistent ? 'yes' : 'no', delay: `${Math.round(delayMs)}ms` };
 }
 
 /** How long a backup may hold a stop up, each time that it is made. */

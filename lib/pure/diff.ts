@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { isSiteUnit, limitsUnit, paths, shared, siteNames } from './names.ts';
+import { isJobTimer, isSiteUnit, limitsUnit, paths, shared, siteNames, type SiteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -7,7 +7,7 @@ export interface Actual {
   files: ReadonlyMap<string, string>;
   /** ActiveState of loaded units, by name. */
   units: ReadonlyMap<string, string>;
-  /** Sockets that start at boot. */
+  /** Sockets and timers that start at boot. */
   enabled: ReadonlySet<string>;
   /** Our containers, by name. */
   containers: ReadonlyMap<string, { specHash: string; domain: string }>;
@@ -40,7 +40,9 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   const container = actual.containers.get(names.container);
   const specChanged = container !== undefined && container.specHash !== want.container?.Labels[shared.labels.spec];
   // Left from a kind that the site no longer is.
-  const stale = names.units.filter((unit) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? ''));
+  const isStale = (unit: string) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? '');
+  const stale = names.units.filter((unit) => isStale(unit));
+  const staleTimers = timersOf(names, actual).filter((unit) => isStale(unit));
   const socketChanged = changed.some((file) => unitOf(file.path) === names.socket && socketSection(file.content) !== socketSection(actual.files.get(file.path)));
   const listening = isUp(actual.units.get(names.socket));
   const stopsSocket = listening && (!want.enabled || socketChanged || stale.includes(names.socket));
@@ -50,6 +52,9 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   steps.push(...changed.map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) })));
   if (changed.some((file) => actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
+  const timers = want.enabled ? want.timers : [];
+  const noTimers = [...want.timers.filter((unit) => !timers.includes(unit)), ...staleTimers];
+  steps.push(...noTimers.filter((unit) => isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'stop', unit })));
   if (stopsSocket) steps.push({ do: 'stop', unit: names.socket });
   if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged || stale.length > 0)) steps.push({ do: 'stop', unit: names.service });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
@@ -59,8 +64,19 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   if (!listens && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
   for (const unit of stale.filter((each) => each.endsWith('.slice') && isUp(actual.units.get(each)))) steps.push({ do: 'stop', unit });
   steps.push(...stale.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })));
+  steps.push(...noTimers.filter((unit) => actual.enabled.has(unit)).map((unit): Step => ({ do: 'disable', unit })));
+  steps.push(...staleTimers.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })));
   if (listens && (!listening || stopsSocket)) steps.push({ do: 'start', unit: names.socket });
+  // Last, as one that has missed a run starts its job at once.
+  steps.push(...timers.filter((unit) => !actual.enabled.has(unit)).map((unit): Step => ({ do: 'enable', unit })));
+  steps.push(...timers.filter((unit) => !isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'start', unit })));
   return steps;
+}
+
+/** Timers of a site's jobs that have a file, or that systemd remembers. */
+function timersOf(names: SiteNames, { files, units }: Pick<Actual, 'files' | 'units'>): string[] {
+  const found = [...[...files.keys()].map((path) => unitOf(path)), ...units.keys()].filter((unit) => isJobTimer(unit, names));
+  return [...new Set(found)].sort();
 }
 
 /** What of a socket's unit takes effect only when it is started anew. */
@@ -76,14 +92,15 @@ function socketSection(unit: string | undefined): string {
 export function diffRemoved(domain: string, actual: Actual): Step[] {
   const names = siteNames(domain);
   const fileOf = (unit: string) => actual.files.get(`${paths.unitsDir}/${unit}`);
-  const present = names.units.filter((unit) => isOurs(fileOf(unit) ?? ''));
-  const loaded = [names.socket, names.service, names.appSlice, names.slice]
+  const timers = timersOf(names, actual);
+  const present = [...names.units, ...timers].filter((unit) => isOurs(fileOf(unit) ?? ''));
+  const loaded = [...timers, names.socket, names.service, names.appSlice, names.slice]
     .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
   const container = actual.containers.get(names.container);
   const stops = (isMeant: (unit: string) => boolean) => loaded.filter(isMeant).map((unit): Step => ({ do: 'stop', unit }));
   return [
     ...stops((unit) => !unit.endsWith('.slice')),
-    ...(actual.enabled.has(names.socket) && (fileOf(names.socket) === undefined || present.includes(names.socket)) ? [{ do: 'disable', unit: names.socket } as const] : []),
+    ...[...timers, names.socket].filter((unit) => actual.enabled.has(unit) && (fileOf(unit) === undefined || present.includes(unit))).map((unit): Step => ({ do: 'disable', unit })),
     // Its label has the domain in full, where names have a stand-in.
     ...(container ? [{ do: 'remove container', name: names.container, domain: container.domain } as const] : []),
     // They kill what is in them, be it frozen.
@@ -130,7 +147,7 @@ export function foreignFiles(want: Desired, actual: Pick<Actual, 'files'>): stri
 
 /** Unit files in a listing of `paths.unitsDir` that look like ours. */
 export function siteUnitFiles(listing: readonly string[]): string[] {
-  return listing.filter((name) => isSiteUnit(name)).map((name) => `${paths.unitsDir}/${name}`);
+  return listing.filter((name) => isSiteUnit(name) || isJobTimer(name)).map((name) => `${paths.unitsDir}/${name}`);
 }
 
 function isUp(activeState: string | undefined): boolean {

@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { usageError } from './errors.ts';
+import { jobUnits } from './job-names.ts';
+import { jobName, jobNameMax } from './jobs.ts';
 import { paths, router, shared } from './paths.ts';
 
+export * from './job-names.ts';
 export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
@@ -91,6 +94,8 @@ export interface SiteNames {
   checkoutDir: string;
   /** flock(2): held while it is pulled. */
   pullLock: string;
+  /** flock(2): held while one of its jobs runs. */
+  jobLock: string;
   cgroup: string;
   appCgroup: string;
 }
@@ -189,6 +194,7 @@ export function siteNames(domain: string): SiteNames {
     pushTimer: `sitegen-push@${id}.timer`,
     checkoutDir: `${paths.checkoutsDir}/${id}`,
     pullLock: `${paths.runDir}/sites/${id}.pull`,
+    jobLock: `${paths.runDir}/sites/${id}.job`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
   };
@@ -207,6 +213,17 @@ export function isSiteId(text: string): boolean {
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
 export function unitPatterns(names: SiteNames): string[] {
   return names.units.map((unit) => unit.replaceAll('\\', String.raw`\\`));
+}
+
+/** The site's id and the job's name in the instance of a job's unit; undefined when it is none. */
+export function parseJobInstance(instance: string): { id: string; job: string } | undefined {
+  const [, id = '', job = ''] = /^([^:]+):([^:]+)$/.exec(instance) ?? [];
+  return isSiteId(id) && jobName.test(job) ? { id, job } : undefined;
+}
+
+/** Where the link is by which systemd starts a unit at boot. */
+export function enabledLink(unit: string): string {
+  return `${unit.endsWith('.timer') ? paths.enabledTimersDir : paths.enabledDir}/${unit}`;
 }
 
 /** Template instance that raises the alarm of a unit; its name is the longest that a site causes. */
@@ -242,6 +259,7 @@ export function isSiteUnit(fileName: string): boolean {
 function siteId(domain: string): string {
   const longest = Math.max(
     alarmUnit(`sitegen-certify@${domain}.service`).length,
+    alarmUnit(jobUnits({ id: domain }, 'x'.repeat(jobNameMax)).service).length,
     `site-${escapeHyphens(domain)}-app.slice`.length,
   );
   if (longest <= unitNameMax) return domain;

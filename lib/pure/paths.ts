@@ -9,7 +9,10 @@ export const paths = {
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
+  enabledTimersDir: '/etc/systemd/system/timers.target.wants',
   enabledServicesDir: '/etc/systemd/system/multi-user.target.wants',
+  /** When timers that catch up have last elapsed: systemd's own, and it leaves those of removed ones. */
+  timerStampsDir: '/var/lib/systemd/timers',
   stateDir: '/var/lib/sitegen',
   /** One folder a site; the static server's configuration names it too. */
   checkoutsDir: '/var/lib/sitegen/checkouts',

@@ -3,6 +3,7 @@ import { rangeFault } from './addresses.ts';
 import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
 import { alias, domain, port, size, span, text } from './schema-values.ts';
@@ -59,6 +60,7 @@ const workloadFields = {
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
   idle: idleFields.describe('when the site falls asleep by itself').optional(),
+  jobs: jobFields.describe('work without visitors, by name; false for one of the app that the site does not have').optional(),
   ...dataFields,
 };
 
@@ -77,7 +79,7 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === undefined || first === 'app' || first === 'image') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'dump', 'hooks'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {

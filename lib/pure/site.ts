@@ -4,6 +4,7 @@ import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
 import { parseAwakeTimes, type IdleRules } from './idle.ts';
+import type { Job } from './jobs.ts';
 import { parseSpan } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
@@ -43,6 +44,8 @@ export interface Workload {
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
   idle: IdleRules & { busy: readonly string[] | undefined };
+  /** In the order of their names. */
+  jobs: readonly Job[];
   /** How its database gets into backups; undefined when it has none. */
   dump: Dump | undefined;
   hooks: Hooks;
@@ -85,6 +88,8 @@ export const builtIn = {
   memory: '70%',
   dumpTimeout: '10min',
   hookTimeout: '10min',
+  jobTimeout: '10min',
+  jobDelay: '1min',
 } as const;
 
 /** The machine's address ranges. */
@@ -148,6 +153,7 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }),
     dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
     hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
   };
@@ -162,6 +168,18 @@ function toIdle(idle: NonNullable<SiteFile['idle']>): Workload['idle'] {
     awake: (idle.awake ?? []).flatMap((text) => parseAwakeTimes(text) ?? []),
     busy: idle.busy,
   };
+}
+
+function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
+  return Object.entries(jobs).sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([name, job]) => (job === false ? [] : [{
+    name,
+    calendar: job.calendar,
+    argv: job.command,
+    user: job.user,
+    timeoutMs: toMs(job.timeout ?? builtIn.jobTimeout),
+    persistent: job.persistent ?? true,
+    delayMs: toMs(job.delay ?? builtIn.jobDelay),
+  }]));
 }
 
 function toHooks(hooks: NonNullable<SiteFile['hooks']>): Hooks {

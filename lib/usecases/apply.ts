@@ -1,8 +1,9 @@
+import path from 'node:path';
 import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, shared, siteNames } from '../pure/names.ts';
+import { enabledLink, isJobTimer, paths, shared, siteNames, timerStamp } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
@@ -122,6 +123,9 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'remove file': {
       await remove(step.path);
+      // Or a job of the same name would have missed runs from its first day.
+      const unit = path.basename(step.path);
+      if (isJobTimer(unit)) await remove(timerStamp(unit));
       break;
     }
     case 'remove container': {
@@ -142,11 +146,11 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'enable': {
-      await linkInto(paths.enabledDir, [`${paths.unitsDir}/${step.unit}`]);
+      await linkInto(path.dirname(enabledLink(step.unit)), [`${paths.unitsDir}/${step.unit}`]);
       break;
     }
     case 'disable': {
-      await remove(`${paths.enabledDir}/${step.unit}`);
+      await remove(enabledLink(step.unit));
       break;
     }
     case 'reload': {

@@ -75,7 +75,8 @@ async function dump(systemd: Systemd, { dumpUnit }: SiteNames): Promise<void> {
   await systemd.start(dumpUnit).catch(() => undefined);
 }
 
-async function isDumpDue(names: SiteNames, ageMs = hourMs): Promise<boolean> {
+/** Whether the last dump of a site is older than an hour, or as old as is said. */
+export async function isDumpDue(names: Pick<SiteNames, 'backupState'>, ageMs = hourMs): Promise<boolean> {
   const { dumpedAt } = await readState(names);
   return dumpedAt === null || Date.now() - Date.parse(dumpedAt) > ageMs || Date.parse(dumpedAt) > Date.now();
 }

@@ -1,4 +1,4 @@
-import { runState } from '../effects/cgroup.ts';
+import { hasJob, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
@@ -11,7 +11,7 @@ import type { SiteNames } from '../pure/names.ts';
  * whether one has begun.
  */
 
-type QuietNames = Pick<SiteNames, 'service' | 'appSlice' | 'appCgroup' | 'lockFile' | 'container' | 'domain'>;
+type QuietNames = Pick<SiteNames, 'id' | 'service' | 'appSlice' | 'appCgroup' | 'lockFile' | 'container' | 'domain'>;
 
 type StopNames = QuietNames & Pick<SiteNames, 'dumpUnit'>;
 
@@ -26,24 +26,34 @@ export async function isInactive(systemd: Pick<Systemd, 'list'>, { service }: Pi
   return unit === undefined || unit.activeState === 'inactive' || unit.activeState === 'failed';
 }
 
-/** Freezes what runs without visitors. @returns false when one has come */
-export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'list' | 'enqueue'>, names: QuietNames, guardUnit: string): Promise<boolean> {
-  return withLock(names.lockFile, { mark: 'freezing\n', timeoutS: 60 }, async () => {
+/** Who puts a site to sleep: a job that has it for itself, or somebody else, who leaves it to a job that is at work. */
+export interface By {
+  byJob?: boolean;
+}
+
+/** Freezes what runs without visitors. @returns false when one has come, or a job */
+export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'thaw' | 'list' | 'enqueue'>, names: QuietNames, guardUnit: string, { byJob = false }: By = {}): Promise<boolean> {
+  const isFrozen = await withLock(names.lockFile, { mark: 'freezing\n', timeoutS: 60 }, async () => {
     if (runState(names.appCgroup) !== 'running' || !await isInactive(systemd, names)) return false;
+    if (!byJob && hasJob(names.id)) return false;
     await systemd.freeze(names.appSlice);
     await systemd.enqueue(guardUnit);
     return true;
   });
+  // One who came in between has found the mark, and takes for running what has just been frozen.
+  if (!isFrozen || await isInactive(systemd, names)) return isFrozen;
+  await thawSite(systemd, names);
+  return false;
 }
 
 /**
  * Stops what runs without visitors, frozen or not: thawed first, or it would be killed. Its dump is
  * the caller's.
- * @returns false when a visitor has come
+ * @returns false when a visitor has come, or a job
  */
-export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'list'>; docker: Pick<Docker, 'stop'> }, names: QuietNames): Promise<boolean> {
+export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'list'>; docker: Pick<Docker, 'stop'> }, names: QuietNames, { byJob = false }: By = {}): Promise<boolean> {
   return withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, async () => {
-    if (!await isInactive(systemd, names)) return false;
+    if (!await isInactive(systemd, names) || (!byJob && hasJob(names.id))) return false;
     await thawSite(systemd, names);
     await docker.stop(names.container);
     return true;
