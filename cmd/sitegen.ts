@@ -24,6 +24,8 @@ import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
+import { timelineCommand } from './timeline.ts';
+import { topCommand } from './top.ts';
 import { version } from './version.ts';
 
 // Root's own may be strict, and the router and the static server read what is written here as other
@@ -50,6 +52,8 @@ const parser = yargs(hideBin(process.argv))
   .command(removeCommand)
   .command(listCommand)
   .command(statusCommand)
+  .command(topCommand)
+  .command(timelineCommand)
   .command(startCommand)
   .command(stopCommand)
   .command(restartCommand)

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { shared } from '../pure/paths.ts';
 
 /** An entry of the journal: fields without line breaks; MESSAGE has its lines. */
 export interface Entry {
@@ -47,6 +48,30 @@ export function journalWriter(fields: Entry['fields']): { write: (line: string) 
       waiting = [];
     },
   };
+}
+
+/** A change in a site's life that no program of its service has seen. */
+export interface Told {
+  domain: string;
+  service: string;
+  from: 'running' | 'frozen';
+  to: 'frozen' | 'asleep';
+  cause: string;
+  ms: number;
+}
+
+/** Writes such an entry as the shell programs do theirs; without a journal nothing is lost but that. */
+export function tellTransition({ domain, service, from, to, cause, ms }: Told): Promise<void> {
+  const text = to === 'frozen' ? 'frozen' : 'container stopped';
+  return writeEntry({
+    lines: [`asleep: ${text} in ${Math.round(ms)} ms (${cause}), was ${from}`],
+    fields: {
+      // A notice: of what is less, units with LogLevelMax= of their own, as the idle timer's, keep nothing.
+      PRIORITY: '5',
+      MESSAGE_ID: shared.transitionId, SYSLOG_IDENTIFIER: 'sitegen-sleep', OBJECT_SYSTEMD_UNIT: service,
+      SITEGEN_DOMAIN: domain, SITEGEN_FROM: from, SITEGEN_TO: to, SITEGEN_CAUSE: cause, SITEGEN_MS: String(Math.round(ms)),
+    },
+  });
 }
 
 const linesPerEntry = 50;

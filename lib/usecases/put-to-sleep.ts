@@ -7,7 +7,7 @@ import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { readState } from './backup-state.ts';
 import type { KnownSite } from './idle-memory.ts';
-import { freezeQuiet, isInactive, stopQuiet } from './quiet.ts';
+import { freezeQuiet, isInactive, stopQuiet, withEntry } from './quiet.ts';
 
 /** What it takes to put a site to sleep. */
 export interface SleepDeps {
@@ -35,7 +35,7 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   if (visited === true) report(`<4>${known.domain}: it is put to sleep though it has visitors: memory is short, and nothing else is left`);
   if (what === 'freeze') {
     if (known.backedUp && await isDumpDue(names)) await dump(systemd, names);
-    if (inactive) await freezeQuiet(systemd, names, shared.guardUnit);
+    if (inactive) await withEntry(names, { from: before, to: 'frozen', cause }, () => freezeQuiet(systemd, names, shared.guardUnit));
     else await freezeAwake(systemd, names, cause);
     // It would be read back at once, were it running.
     if (runState(names.appCgroup) === 'frozen') await reclaim(names.appCgroup, () => runState(names.appCgroup) === 'frozen');
@@ -48,10 +48,12 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
     return;
   }
   if (before === 'stopped') return;
-  await systemd.thaw(names.appSlice);
-  // Nothing has changed since then but what its own programs do by themselves.
-  if (known.backedUp && await isDumpDue(names, 0)) await dump(systemd, names);
-  if (await stopQuiet(deps, names)) report(`${known.domain}: asleep: container stopped (${cause})`);
+  await withEntry(names, { from: before, to: 'asleep', cause }, async () => {
+    await systemd.thaw(names.appSlice);
+    // Nothing has changed since then but what its own programs do by themselves.
+    if (known.backedUp && await isDumpDue(names, 0)) await dump(systemd, names);
+    return stopQuiet(deps, names);
+  });
 }
 
 /** Asks for the service's stop to freeze: only this very run of it. */

@@ -1,5 +1,6 @@
 import { hasJob, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
+import { tellTransition } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import type { SiteNames } from '../pure/names.ts';
@@ -29,6 +30,17 @@ export async function isInactive(systemd: Pick<Systemd, 'list'>, { service }: Pi
 /** Who puts a site to sleep: a job that has it for itself, or somebody else, who leaves it to a job that is at work. */
 export interface By {
   byJob?: boolean;
+}
+
+/**
+ * Has something done to such a site that no program of its service sees, and writes it into the
+ * journal as these write what they do.
+ * @param act gives false when it has not been done after all
+ */
+export async function withEntry({ domain, service }: QuietNames, change: { from: 'stopped' | 'running' | 'frozen'; to: 'frozen' | 'asleep'; cause: string }, act: () => Promise<boolean>): Promise<void> {
+  const began = performance.now();
+  const { from, to, cause } = change;
+  if (await act() && from !== 'stopped') await tellTransition({ domain, service, from, to, cause, ms: performance.now() - began });
 }
 
 /** Freezes what runs without visitors. @returns false when one has come, or a job */
@@ -68,15 +80,19 @@ export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 't
  */
 export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: StopNames, isHeld = false): Promise<void> {
   await systemd.stop(names.service);
-  if (runState(names.appCgroup) === 'stopped') return;
-  await thawSite(systemd, names);
-  // Its failure has an alarm of its own, and keeps no site running.
-  await systemd.start(names.dumpUnit).catch(() => undefined);
-  const end = async () => {
-    // Somebody may have come, or have had it frozen again.
-    await systemd.stop(names.service);
+  const from = runState(names.appCgroup);
+  if (from === 'stopped') return;
+  await withEntry(names, { from, to: 'asleep', cause: 'stop' }, async () => {
     await thawSite(systemd, names);
-    await docker.stop(names.container);
-  };
-  await (isHeld ? end() : withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, end));
+    // Its failure has an alarm of its own, and keeps no site running.
+    await systemd.start(names.dumpUnit).catch(() => undefined);
+    const end = async () => {
+      // Somebody may have come, or have had it frozen again.
+      await systemd.stop(names.service);
+      await thawSite(systemd, names);
+      await docker.stop(names.container);
+    };
+    await (isHeld ? end() : withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, end));
+    return true;
+  });
 }

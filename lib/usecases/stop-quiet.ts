@@ -1,6 +1,7 @@
 import type { SiteGroup } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { readIfThere } from '../effects/files.ts';
+import type { tellTransition } from '../effects/journal.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
@@ -9,7 +10,7 @@ import { siteOfId } from './read-sites.ts';
 import { activityOf } from './idle-memory.ts';
 
 /** A site whose container runs without its service. */
-export interface QuietSite extends Pick<SiteNames, 'domain' | 'container' | 'dumpUnit'> {
+export interface QuietSite extends Pick<SiteNames, 'domain' | 'service' | 'container' | 'dumpUnit'> {
   isDumpDue: boolean;
 }
 
@@ -21,6 +22,8 @@ export interface StopQuietDeps {
   /** Starts a unit and waits for it. */
   start: (unit: string, timeoutMs: number) => Promise<void>;
   docker: Pick<Docker, 'stop'>;
+  /** Writes it into the journal. */
+  tell: typeof tellTransition;
   report: (line: string) => void;
   now: () => Date;
 }
@@ -36,21 +39,22 @@ const atOnce = 2;
  * are those that visitors have used since their last dump, in bounded time; the watch after the next
  * boot wakes and dumps the rest.
  */
-export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, siteOf, start, docker, report, now }: StopQuietDeps): Promise<void> {
+export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, siteOf, start, docker, tell, report, now }: StopQuietDeps): Promise<void> {
   const end = now().getTime() + dumpsMs;
   const quiet = groups.filter(({ service }) => !service);
   // At once, so that Docker's own stop ends those in order that this does not come to.
   for (const group of quiet) thaw(group);
-  await inParallel(quiet, atOnce, async ({ id }) => {
+  await inParallel(quiet, atOnce, async ({ id, frozen }) => {
     const site = await siteOf(id).catch(() => undefined);
     if (!site) return;
-    const { domain, container, dumpUnit, isDumpDue } = site;
+    const { domain, service, container, dumpUnit, isDumpDue } = site;
     try {
       const left = end - now().getTime();
       if (isDumpDue && left > 0) await start(dumpUnit, left).catch((error: unknown) => { report(`<4>${domain}: ${reasonOf(error)}`); });
       else if (isDumpDue) report(`<4>${domain}: it is dumped after the next boot: there is no time left`);
+      const began = now().getTime();
       await docker.stop(container);
-      report(`${domain}: asleep: container stopped (shutdown)`);
+      await tell({ domain, service, from: frozen ? 'frozen' : 'running', to: 'asleep', cause: 'shutdown', ms: Math.max(0, now().getTime() - began) });
     } catch (error) {
       report(`<3>${domain}: its container may be killed: ${reasonOf(error)}`);
     }
