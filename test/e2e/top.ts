@@ -31,6 +31,8 @@ const sleeps = (guest: Guest, domain: string, state: string) => until(`${domain}
 
 guestTest('top tells what runs and what comes next, and timeline what has been', async (t, guest) => {
   const domain = 'top.example.com';
+  // The journal may have sites of that name from before.
+  const since = await guest.sh("date '+%F %T'");
   const address = await quickly(guest, domain);
   const row = async () => (await json<Top>(guest, 'top')).sites.find(({ site }) => site === domain);
   t.is(await row(), undefined, 'it sleeps');
@@ -52,14 +54,14 @@ guestTest('top tells what runs and what comes next, and timeline what has been',
   await sleeps(guest, domain, 'frozen');
   await sleeps(guest, domain, 'asleep');
 
-  const life = await json<Life>(guest, 'timeline', domain);
+  const life = await json<Life>(guest, 'timeline', domain, '--since', since);
   t.deepEqual(life.transitions.map((each) => `${each.from} ${each.to} ${each.cause}`),
     ['asleep awake a visitor', 'awake frozen idle', 'frozen awake a visitor', 'awake frozen idle', 'frozen asleep idle']);
   t.deepEqual(Object.keys(life.transitions[0]?.phases ?? {}), ['wait', 'create', 'start', 'ready']);
   t.true(life.transitions.every(({ ms }) => ms !== null && ms < 30_000));
   t.is(life.summary.wakes, 2);
   t.is(life.stretches.at(-1)?.state, 'asleep');
-  const { stdout, stderr } = await guest.sitegen('timeline', domain, '--since', '7d', '--svg', '/tmp/week.svg');
+  const { stdout, stderr } = await guest.sitegen('timeline', domain, '--since', since, '--svg', '/tmp/week.svg');
   t.regex(stdout, /asleep → awake +a visitor +[\d.]+ m?s +.*start/);
   t.regex(stdout, /2 wakes: 2 by a visitor\n/);
   t.is(stderr, 'drawn into /tmp/week.svg\n');
@@ -68,13 +70,15 @@ guestTest('top tells what runs and what comes next, and timeline what has been',
 
 guestTest('a container that ends, and a wake that fails, are in the timeline; forged entries are not', async (t, guest) => {
   const domain = 'ends.example.com';
+  // The journal may have sites of that name from before.
+  const since = await guest.sh("date '+%F %T'");
   const address = await quickly(guest, domain);
   await guest.get(address);
   await guest.sh(`docker kill site-${domain} >/dev/null`);
   await until('its service has failed', async () => (await guest.run(['systemctl', 'is-failed', '--quiet', `site-${domain}`])).code === 0, 5000);
   const { transitionId } = (await import('../../lib/pure/paths.ts')).shared;
   await guest.sh(`printf 'MESSAGE_ID=${transitionId}\\nSITEGEN_DOMAIN=${domain}\\nSITEGEN_TO=frozen\\nSITEGEN_FROM=awake\\n' | setpriv --reuid=nobody --clear-groups logger --journald; journalctl --sync`);
-  const { transitions } = await json<Life>(guest, 'timeline', domain);
+  const { transitions } = await json<Life>(guest, 'timeline', domain, '--since', since);
   t.deepEqual(transitions.map(({ from, to }) => `${from} ${to}`), ['asleep awake', 'awake failed']);
 });
 

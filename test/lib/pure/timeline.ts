@@ -36,7 +36,7 @@ test('a night, a visit, and the way back to sleep', (t) => {
 
 test('what it was at the beginning comes from before, from the first entry, or from now', (t) => {
   t.deepEqual(stretches(build([moved(60, 'awake', 'asleep')], { before: [moved(-900, 'asleep', 'awake')] })), ['awake 0-60', 'asleep 60-600']);
-  t.deepEqual(stretches(build([], { before: [moved(-900, 'awake', 'frozen'), other(-900, { kind: 'ended' })], current: 'asleep' })), ['frozen 0-600'], 'systemd\'s own entry comes after it');
+  t.deepEqual(stretches(build([], { before: [moved(-900, 'awake', 'frozen'), other(-900, { kind: 'ended' })], current: 'frozen' })), ['frozen 0-600'], 'systemd\'s own entry comes after it');
   t.deepEqual(stretches(build([moved(60, 'frozen', 'awake')])), ['frozen 0-60', 'awake 60-600']);
   t.deepEqual(stretches(build([], { current: 'frozen' })), ['frozen 0-600']);
   t.deepEqual(stretches(build([])), ['unknown 0-600']);
