@@ -3,7 +3,7 @@ import type { SiteGroup } from '../../../lib/effects/cgroup.ts';
 import { dumpsMs, isDumpDue, stopAllQuiet, type QuietSite, type StopQuietDeps } from '../../../lib/usecases/stop-quiet.ts';
 
 const group = (id: string, service = false): SiteGroup => ({ id, appCgroup: `cgroup of ${id}`, service, frozen: !service, isUsed: false, cpuUs: 0, trafficBytes: 0, memoryBytes: 0 });
-const site = (domain: string, due: boolean): QuietSite => ({ domain, container: `container of ${domain}`, dumpUnit: `dump of ${domain}`, isDumpDue: due });
+const site = (domain: string, due: boolean): QuietSite => ({ domain, service: `service of ${domain}`, container: `container of ${domain}`, dumpUnit: `dump of ${domain}`, isDumpDue: due });
 
 /** Records what is done. Dumps of "slow" take all the time there is, those of "bad" fail; Docker does not stop "stuck". */
 async function stopAll(groups: readonly SiteGroup[], sites: readonly QuietSite[], changes: Partial<StopQuietDeps> = {}): Promise<string[]> {
@@ -18,6 +18,7 @@ async function stopAll(groups: readonly SiteGroup[], sites: readonly QuietSite[]
       return unit.endsWith('bad') ? Promise.reject(new Error('the dump failed')) : Promise.resolve();
     },
     docker: { stop: (name) => (name.endsWith('stuck') ? Promise.reject(new Error('no answer')) : Promise.resolve(done.push(`stop ${name}`)).then(() => undefined)) },
+    tell: ({ domain, to, cause }) => { done.push(`${domain}: ${to} (${cause})`); return Promise.resolve(); },
     report: (line) => { done.push(line); },
     now: () => new Date(now),
     ...changes,
@@ -26,8 +27,8 @@ async function stopAll(groups: readonly SiteGroup[], sites: readonly QuietSite[]
 }
 
 test('a site that was used since its last dump is dumped before its container is stopped, and no other', async (t) => {
-  t.deepEqual(await stopAll([group('a')], [site('a', true)]), ['thaw cgroup of a', `start dump of a for ${dumpsMs}`, 'stop container of a', 'a: asleep: container stopped (shutdown)']);
-  t.deepEqual(await stopAll([group('a')], [site('a', false)]), ['thaw cgroup of a', 'stop container of a', 'a: asleep: container stopped (shutdown)']);
+  t.deepEqual(await stopAll([group('a')], [site('a', true)]), ['thaw cgroup of a', `start dump of a for ${dumpsMs}`, 'stop container of a', 'a: asleep (shutdown)']);
+  t.deepEqual(await stopAll([group('a')], [site('a', false)]), ['thaw cgroup of a', 'stop container of a', 'a: asleep (shutdown)']);
 });
 
 test('a site whose service runs is left to it', async (t) => {
@@ -41,7 +42,7 @@ test('all are thawed before the first is waited for, also those whose settings c
 });
 
 test('a dump that fails keeps no container from being stopped', async (t) => {
-  t.deepEqual((await stopAll([group('bad')], [site('bad', true)])).slice(2), ['<4>bad: the dump failed', 'stop container of bad', 'bad: asleep: container stopped (shutdown)']);
+  t.deepEqual((await stopAll([group('bad')], [site('bad', true)])).slice(2), ['<4>bad: the dump failed', 'stop container of bad', 'bad: asleep (shutdown)']);
 });
 
 test('when the time for dumps is over, containers are stopped without them', async (t) => {
