@@ -11,6 +11,9 @@ request='' cause=''
 read -r request cause 2>/dev/null <"$state.freeze"
 [[ ! -e $state.freeze ]] || rm -f "$state.freeze"
 
+# Tests have a visitor come at each single one, by a drop-in with this variable.
+step() { [[ -z ${SITEGEN_AT_STEP:-} ]] || "$SITEGEN_AT_STEP" "$1"; }
+
 # told TO TEXT FIELD…: one entry in the journal for the transition.
 told() {
   local to=$1 text=$2 ms=$(((${EPOCHREALTIME/./} - began) / 1000))
@@ -36,6 +39,7 @@ direct() {
   for peer in $theirs; do [[ $ours == *" $peer "* ]] || echo "$peer"; done
 }
 
+step spliced
 # From here on new connections wait in systemd's socket.
 nft delete element inet sitegen awake "{ $SITEGEN_SITE . 80 }" 2>/dev/null
 nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
@@ -44,10 +48,12 @@ flows=$(nft list set inet sitegen held_flows 2>/dev/null |
   grep -oE "[0-9.]+ \. [0-9]+ \. ${SITEGEN_SITE//./\\.} timeout" | sed 's/ timeout//; $!s/$/,/')
 [[ -z $flows ]] || nft -f - <<<"add element inet sitegen held_flows { $flows }
 delete element inet sitegen held_flows { $flows }"
+step released
 
 if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
-  if [[ -z $(direct) ]] && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+  if [[ -z $(direct) ]] && step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+    step frozen
     # Thaws it should somebody stop the container by Docker's own means.
     systemctl start --no-block sitegen-guard.service
     told frozen 'asleep: frozen'
@@ -59,8 +65,10 @@ if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success 
 fi
 
 read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
+step stopping
 read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
   <<<"POST /containers/$container/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')
+step stopped
 # Whoever is left waits for a container that is gone, and would wait for minutes.
 for peer in $(direct); do ss -K src "$peer" dst "$SITEGEN_SITE:80" &>/dev/null; done
 if [[ ${status:-} == 204 ]]; then

@@ -1,6 +1,7 @@
 import { reclaim, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { writeAtomic } from '../effects/files.ts';
+import { step } from '../effects/step.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import type { Move } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
@@ -34,6 +35,7 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   if (cause === 'idle' && before === 'running' && await isBusy(deps, names, known.idle.busy)) return;
   if (visited === true) report(`<4>${known.domain}: it is put to sleep though it has visitors: memory is short, and nothing else is left`);
   if (what === 'freeze') {
+    await step('due');
     if (known.backedUp && await isDumpDue(names)) await dump(systemd, names);
     if (inactive) await withEntry(names, { from: before, to: 'frozen', cause }, () => freezeQuiet(systemd, names, shared.guardUnit));
     else await freezeAwake(systemd, names, cause);
@@ -50,8 +52,10 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   if (before === 'stopped') return;
   await withEntry(names, { from: before, to: 'asleep', cause }, async () => {
     await systemd.thaw(names.appSlice);
+    await step('thawed');
     // Nothing has changed since then but what its own programs do by themselves.
     if (known.backedUp && await isDumpDue(names, 0)) await dump(systemd, names);
+    await step('dumped');
     return stopQuiet(deps, names);
   });
 }

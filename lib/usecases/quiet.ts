@@ -2,6 +2,7 @@ import { hasJob, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { tellTransition } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
+import { step } from '../effects/step.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import type { SiteNames } from '../pure/names.ts';
 
@@ -67,7 +68,9 @@ export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 't
   return withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, async () => {
     if (!await isInactive(systemd, names) || (!byJob && hasJob(names.id))) return false;
     await thawSite(systemd, names);
+    await step('ending');
     await docker.stop(names.container);
+    await step('ended');
     return true;
   });
 }
