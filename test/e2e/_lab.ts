@@ -98,8 +98,11 @@ const patience = 4;
 /** Waits until a condition holds, asking again every `everyMs`. @throws Error after a few times `timeoutMs` */
 export async function until(what: string, condition: () => Promise<boolean>, timeoutMs = 10_000, everyMs = 100): Promise<void> {
   const end = Date.now() + patience * timeoutMs;
-  while (!await condition()) {
+  for (;;) {
+    const began = Date.now();
+    if (await condition()) return;
     if (Date.now() > end) throw new Error(`not within ${patience * timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+    // What is asked takes processors from what is waited for.
+    await new Promise((resolve) => setTimeout(resolve, Math.max(everyMs, 2 * (Date.now() - began))));
   }
 }

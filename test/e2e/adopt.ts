@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
 import { startDns } from './_dns.ts';
-import { guestTest, longTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { point } from './_pebble.ts';
 
@@ -147,7 +147,7 @@ guestTest('a forged name moves nothing, and costs next to nothing when it is ask
   });
 });
 
-guestTest('an empty repository of a permitted domain means that it is installed', async (t, guest) => {
+longTest('an empty repository of a permitted domain means that it is installed', async (t, guest) => {
   const fresh = 'fresh.example.com';
   await withLost(guest, more({}), async ({ key }) => {
     await settings(guest, { signers: key, adopt: true });
@@ -180,7 +180,7 @@ guestTest('an adoption that fails leaves nothing, and can be repeated', async (t
   });
 });
 
-guestTest('a site that another server has taken over comes back by force, as it is there', async (t, guest) => {
+longTest('a site that another server has taken over comes back by force, as it is there', async (t, guest) => {
   try {
     await startDns(guest);
     await startServers(guest, more({}));

@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 
@@ -220,7 +220,7 @@ guestTest('two domains with one address both answer, and nobody can take an addr
   t.is((await guest.sitegen('apply')).code, 0);
 });
 
-guestTest('changed ranges of addresses: sites move to theirs; containers keep theirs, and it is said', async (t, guest) => {
+longTest('changed ranges of addresses: sites move to theirs; containers keep theirs, and it is said', async (t, guest) => {
   const domain = 'range.example.com';
   const old = await guest.site(domain);
   t.is((await guest.get(old)).status, 200);

@@ -1,4 +1,4 @@
-import { guestTest, until } from './_guest.ts';
+import { guestTest, longTest, until } from './_guest.ts';
 import { certOf, endPebble, point, servedFor, startPebble, untilCertified, useAcme } from './_pebble.ts';
 import { write } from './_machine.ts';
 
@@ -54,7 +54,7 @@ dns IN A 127.0.0.1\n`);
   }
 });
 
-guestTest('without a program for it a wildcard is left out, and told', async (t, guest) => {
+longTest('without a program for it a wildcard is left out, and told', async (t, guest) => {
   const domain = 'wild.example.com';
   try {
     await startPebble(guest);
@@ -69,7 +69,7 @@ guestTest('without a program for it a wildcard is left out, and told', async (t,
   }
 });
 
-guestTest('an account can be bound to one elsewhere, is made once, and keys are of the kind that is asked for', async (t, guest) => {
+longTest('an account can be bound to one elsewhere, is made once, and keys are of the kind that is asked for', async (t, guest) => {
   const domain = 'bound.example.com';
   const eab = { kid: 'kid-1', key: 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W' };
   const served = () => guest.sh(`openssl s_client -connect 127.0.0.1:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -text | grep -E 'Public-Key|ASN1 OID' | tr -s ' \\n' ' '`);

@@ -247,7 +247,7 @@ if (long) guestTest('certificates of a few days are renewed when their time has 
   }
 });
 
-guestTest('when the authority says that it wants a certificate renewed, it is', async (t, guest) => {
+longTest('when the authority says that it wants a certificate renewed, it is', async (t, guest) => {
   try {
     await startPebble(guest);
     if ((await guest.run(['sh', '-c', 'curl -s --cacert /run/pebble/ca.pem https://127.0.0.1:14000/dir | grep renewalInfo'])).code !== 0) {

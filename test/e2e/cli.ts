@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest, type SiteJson } from './_guest.ts';
+import { type Guest, guestTest, longTest, type SiteJson, until } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 
 const color = /\u001B\[/;
@@ -163,7 +163,7 @@ guestTest('list and status tell people and programs the same', async (t, guest) 
   t.is(interrupted.stderr, '');
 });
 
-guestTest('status names the first thing that is missing', async (t, guest) => {
+longTest('status names the first thing that is missing', async (t, guest) => {
   const domain = 'states.example.com';
   const service = `site-${domain}.service`;
   const file = `/etc/sitegen/sites/${domain}.yaml`;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { write } from './_machine.ts';
 
 const client = '/tmp/hold-client.mjs';
@@ -129,7 +129,7 @@ guestTest('nothing stays running: without questions the program ends, and the ne
   t.is(await visit(guest, 'idle.example.com', state), 'asleep\n\n200');
 });
 
-guestTest('traffic is counted by hour, over restarts of the router, half-written lines and killed collections', async (t, guest) => {
+longTest('traffic is counted by hour, over restarts of the router, half-written lines and killed collections', async (t, guest) => {
   const domain = ownDomain('counted');
   await guest.site(domain);
   await visits(guest, domain, 3);
