@@ -67,14 +67,15 @@ export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   const sockets = parseSockets((await tool('ss', ['-HtniO', ...states, filter])).stdout);
   // Of a connection whose splice has said all nothing is owed any more, whatever its visitor still says.
   const isOurs = ({ local, state }: Socket) => local.address === siteAddress && local.port === 80 && !state.startsWith('FIN-WAIT');
-  const ends = new Set(sockets.filter(({ local }) => local.port === 80).map(({ peer }) => `${peer.address}:${peer.port}`));
-  const isTheirs = ({ local, peer, state }: Socket) => peer.port === 80 && state !== 'SYN-RECV' && !ends.has(`${local.address}:${local.port}`);
+  const ended = new Set(sockets.filter((socket) => socket.local.port === 80 && !isOurs(socket)).map(({ peer }) => `${peer.address}:${peer.port}`));
+  const isTheirs = ({ local, peer, state }: Socket) => peer.port === 80 && state !== 'SYN-RECV' && !ended.has(`${local.address}:${local.port}`);
   return mergeFlows(sockets.filter(isOurs), sockets.filter(isTheirs));
 }
 
 /** The splice's ends of connections, and visitors' ends, some of them of the same connections. */
 export function mergeFlows(splices: readonly Socket[], visitors: readonly Socket[]): FlowState[] {
-  const spliced = splices.map((socket) => spliceFlow(socket));
+  const waiting = new Map(visitors.map(({ local, sendQueue }) => [`${local.address}:${local.port}`, sendQueue]));
+  const spliced = splices.map((socket) => spliceFlow(socket)).map((flow) => ({ ...flow, waiting: waiting.get(`${flow.address}:${flow.port}`) }));
   const seen = new Set(spliced.map(({ address, port }) => `${address}:${port}`));
   return [...spliced, ...visitors.map((socket) => directFlow(socket)).filter(({ address, port }) => !seen.has(`${address}:${port}`))];
 }
@@ -166,10 +167,11 @@ function spliceFlow({ peer, received, sent, receiveQueue, sendQueue, lastReceive
 /**
  * The same as the visitor's end sees it, for a connection whose other end is in the container: all is
  * the other way round. What is held has been sent, and sent again, but never arrives: only what the
- * container's kernel has acknowledged has come, and an answer acknowledges its request too.
+ * container's kernel has acknowledged has come, and an answer acknowledges its request too. The
+ * container's own queue is not seen; what waits in the visitor's is the next request.
  */
 function directFlow({ local, received, acknowledged, sendQueue, lastReceived, lastSent, lastAcknowledged }: Socket): FlowState {
-  return { ...local, received: acknowledged, sent: received, receiveQueue: 0, sendQueue: 0, lastReceived: sendQueue > 0 ? lastAcknowledged : lastSent, lastSent: lastReceived };
+  return { ...local, received: acknowledged, sent: received, receiveQueue: 0, sendQueue: 0, waiting: sendQueue, lastReceived: sendQueue > 0 ? lastAcknowledged : lastSent, lastSent: lastReceived };
 }
 
 /**
