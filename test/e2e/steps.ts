@@ -30,7 +30,7 @@ guestTest('a visitor at each single step of going to sleep is held and served', 
   const drops = ['sitegen-idle.service', `site-${domain}.service`].map((unit) => `/run/systemd/system/${unit}.d/step.conf`);
   try {
     await write(guest, '/run/test-step/program', program);
-    for (const drop of drops) await write(guest, drop, '[Service]\nEnvironment=SITEGEN_AT_STEP=/run/test-step/program\n');
+    for (const drop of drops) await write(guest, drop, '[Service]\nEnvironment=SITEGEN_AT_STEP=/run/test-step/program\nReadWritePaths=/run/test-step\n');
     await guest.sh('chmod +x /run/test-step/program; systemctl daemon-reload');
     for (const [way, { steps, idle, begin }] of Object.entries(ways)) {
       await write(guest, `/etc/sitegen/sites/${domain}.yaml`, `domain: ${domain}\nimage: ${serverImage}\nvolumes: ["data:/data"]\nstop: {timeout: 2s}\nidle: {${idle}}\nbackup: false\n`);
