@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import test from 'ava';
 import { describeStep, diffRemoved, diffSite, siteUnitFiles, type Actual } from '../../../lib/pure/diff.ts';
 import { desired, type Desired } from '../../../lib/pure/desired.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 import { calendarFault, type Job } from '../../../lib/pure/jobs.ts';
 import { alarmUnit, bothUnits, enabledLink, isJobTimer, isJobUnit, isSiteUnit, jobPattern, jobUnits, parseJobInstance, paths, siteNames, timerStamp } from '../../../lib/pure/names.ts';
-import { containerOf, desiredOf, resolveTexts, templates, withWorkload, workloadOf } from '../_site.ts';
+import { builtIn } from '../../../lib/pure/site.ts';
+import { containerOf, desiredOf, repository, resolveTexts, templates, withWorkload, workloadOf } from '../_site.ts';
 import { readUnit, valuesOf } from '../_systemd.ts';
 import { folder } from '../usecases/_cgroup.ts';
 
@@ -212,4 +214,14 @@ test('of a site whose settings are gone, the timers are stopped first of all', (
   const all = diffRemoved('example.com', machine(having)).map((step) => describeStep(step));
   t.is(all[0], `stop ${timer}`);
   for (const step of [`disable ${timer}`, `remove /etc/systemd/system/${timer}`]) t.true(all.includes(step), `${step} among ${all.join(', ')}`);
+});
+
+test('the example in the documentation is valid, and what it says is built in is', async (t) => {
+  const text = await readFile(`${repository}/docs/jobs.md`, 'utf8');
+  const [, example = ''] = /^```yaml\n(.*?)^```$/ms.exec(text) ?? [];
+  t.deepEqual(workloadOf(resolveTexts({ site: example })).jobs.map(({ name }) => name), ['cron', 'report']);
+  const rows = [...text.matchAll(/^\| `(\w+)` \|(.*?)\|/gm)].map(([, key, value]) => [key, value?.trim()]);
+  t.deepEqual(rows, [['calendar', ''], ['command', ''], ['user', 'the container\'s own'], ['timeout', builtIn.jobTimeout], ['persistent', 'true'], ['delay', builtIn.jobDelay]]);
+  const [, calendars = ''] = /## Times\n(.*?)^```$/ms.exec(text) ?? [];
+  for (const [, cell = ''] of calendars.matchAll(/^\| (`.*?`) \|/gm)) for (const [, calendar = ''] of cell.matchAll(/`(.*?)`/g)) t.is(calendarFault(calendar), undefined, calendar);
 });
