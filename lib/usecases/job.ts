@@ -6,7 +6,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { takeTurn } from '../effects/turn.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import type { Job } from '../pure/jobs.ts';
-import { startLines } from '../pure/lines.ts';
+import { printable, startLines } from '../pure/lines.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { describePending, pendingOf } from '../pure/pending.ts';
 import { formatMs } from '../pure/quantities.ts';
@@ -161,7 +161,8 @@ async function runCommand({ docker, signal: stopped }: JobDeps, names: SiteNames
   const last: string[] = [];
   let full: Promise<void> | undefined;
   const lines = () => startLines((line) => {
-    const text = line.toString('utf8').trimEnd();
+    // The last of them are in alarms and lists too.
+    const text = printable(line.toString('utf8').trimEnd());
     last.push(text);
     if (last.length > 3) last.shift();
     full = writer.write(`${job.name}: ${text}`);

@@ -221,13 +221,13 @@ guestTest('a job waits for whoever replaces or restores its site', async (t, gue
   await addSite(guest, '  hello: {calendar: yearly, command: [echo, hello]}\n');
   await freeze(guest);
   const since = await now(guest);
-  await guest.sh(`systemd-run --quiet --unit hold-jobs flock /run/sitegen/sites/${domain}.lock sleep 6; sleep 1`);
+  await guest.sh(`systemd-run --quiet --unit hold-jobs flock /run/sitegen/sites/${domain}.lock sleep 8; sleep 1`);
   const run = guest.sitegen('jobs', 'run', domain, 'hello');
   await new Promise((resolve) => setTimeout(resolve, 3000));
   t.is(await state(guest), 'frozen');
   t.is((await run).code, 0);
   t.is(await state(guest), 'frozen');
-  t.regex(await journal(guest, since), /^hello: done: frozen; wait [3-9]\d{3} ms/m);
+  t.regex(await journal(guest, since), /^hello: done: frozen; wait [2-9]\d{3} ms/m);
 });
 
 guestTest('a site is stopped, and removed, while a job of it runs', async (t, guest) => {
@@ -240,7 +240,7 @@ guestTest('a site is stopped, and removed, while a job of it runs', async (t, gu
   t.is((await guest.sitegen('stop', domain)).code, 0);
   t.regex((await stopped).stderr, /its job slow failed: the container site-jobs\.example\.com ended while sleep ran in it/);
   t.is(await state(guest), 'stopped');
-  t.true((await guest.sitegen('alarms', '--json')).stdout.includes(unit));
+  await until('the alarm is raised', async () => (await guest.sitegen('alarms', '--json')).stdout.includes(unit), 30_000);
 
   const removed = guest.sitegen('jobs', 'run', domain, 'slow');
   await running();

@@ -165,6 +165,15 @@ test.serial('an exit code is told with the last words', async (t) => {
   await t.throwsAsync(runJob(machine), { message: 'exit code 3: three; four' });
 });
 
+test.serial('what a program says moves nobody\'s cursor', async (t) => {
+  const machine = jobMachine(t, { exec: async (_container, _command, streams) => {
+    await streams?.stdout?.(Buffer.from('\u001b[31mred\u001b[0m\tand \u001b]0;title\u0007\r\n'));
+    return { exitCode: 1, stderrTail: '' };
+  } });
+  await t.throwsAsync(runJob(machine), { message: 'exit code 1: red    and \ufffd]0;title\ufffd' });
+  t.is(machine.said()[0], 'hello: red    and \ufffd]0;title\ufffd');
+});
+
 test.serial('jobs of a site run one after the other, and one that is stopped stops waiting', async (t) => {
   const machine = jobMachine(t);
   const end = await machine.hold(machine.names.jobLock);
