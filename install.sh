@@ -41,7 +41,7 @@ if $uninstall; then
   if compgen -G '/etc/sitegen/sites/*.yaml' >/dev/null; then
     fail 'there are sites' 'remove them first: sitegen list; sitegen remove DOMAIN'
   fi
-  if grep -qs '^# Made by sitegen' /etc/systemd/system/site-*.socket; then
+  if grep -qs '^# Made by sitegen' /etc/systemd/system/{site-*.socket,sitegen-job@*.timer}; then
     fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
   fi
   for unit in units/sitegen-*.{timer,path,socket,service}; do

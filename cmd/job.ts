@@ -10,6 +10,8 @@ import { runJob } from '../lib/usecases/job.ts';
 /** Run by sitegen-job@ID:NAME.service: one job of one site. */
 const instance = parseJobInstance(process.argv[2] ?? '');
 const stop = new AbortController();
+// systemd is told of the wait for a container by the same lines as in a wake, whose shim is another process.
+process.env['SITEGEN_MAIN_PID'] = String(process.pid);
 process.once('SIGTERM', () => { stop.abort(new SitegenError('it was stopped before its end')); });
 if (!instance) {
   console.error(`<3>${process.argv[2] ?? ''} names no job: it is SITE:JOB`);

@@ -55,8 +55,8 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
 }
 
 /** Whether one of a site's jobs is at work, or waits for its turn. */
-export function hasJob(id: string): boolean {
-  const helpers = `${paths.cgroupRoot}/system.slice`;
+export function hasJob(id: string, root: string = paths.cgroupRoot): boolean {
+  const helpers = `${root}/system.slice`;
   return namesIn(helpers).some((name) => name.startsWith(`sitegen-job@${id}:`) && isPopulated(`${helpers}/${name}`));
 }
 

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { printable } from '../pure/lines.ts';
 import { shared } from '../pure/paths.ts';
 
 /** An entry of the journal: fields without line breaks; MESSAGE has its lines. */
@@ -75,8 +76,3 @@ export function tellTransition({ domain, service, from, to, cause, ms }: Told): 
 }
 
 const linesPerEntry = 50;
-
-/** Else it is shown as "blob data", or moves somebody's cursor. */
-function printable(text: string): string {
-  return text.replaceAll('\t', '    ').replaceAll(/\u001b\[[0-9;?]*[A-Za-z]/g, '').replaceAll(/[\u0000-\u001f\u007f]/g, '\ufffd');
-}

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { jobUnits, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
-import type { Job } from './jobs.ts';
+import { calendarFault, type Job } from './jobs.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
@@ -114,7 +114,10 @@ function workloadView(workload: Workload, address: SiteAddress, backedUp: boolea
   };
 }
 
+/** @throws SitegenError for a calendar that could be more than one setting: the schema refuses it too */
 function jobView({ name, calendar, persistent, delayMs }: Job, timer: string): View {
+  const fault = calendarFault(calendar);
+  if (fault !== undefined) throw new SitegenError(`${timer}: OnCalendar=${JSON.stringify(calendar)} cannot be written into a unit: ${fault}`);
   return { timer, job: name, calendar, persistent: persistent ? 'yes' : 'no', delay: `${Math.round(delayMs)}ms` };
 }
 

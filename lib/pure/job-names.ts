@@ -11,6 +11,12 @@ export function jobUnits({ id }: Id, job: string): { timer: string; service: str
   return { timer: `sitegen-job@${id}:${job}.timer`, service: `sitegen-job@${id}:${job}.service` };
 }
 
+/** The same, by the name of one of the two. */
+export function bothUnits(unit: string): { timer: string; service: string } {
+  const stem = unit.replace(/\.[a-z]+$/, '');
+  return { timer: `${stem}.timer`, service: `${stem}.service` };
+}
+
 /** Pattern that matches the timers, or the services, of all jobs of a site. */
 export function jobPattern({ id }: Id, kind: 'timer' | 'service'): string {
   return `sitegen-job@${id}:*.${kind}`;

@@ -1,10 +1,10 @@
 import os from 'node:os';
 import { alertText, lastLines, postWebhook, runCommand, sendMail, type Alert } from '../effects/alerts.ts';
-import { namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { isJobUnit, paths } from '../pure/names.ts';
+import { bothUnits, isJobUnit, paths } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { loadDefaults } from './settings.ts';
 import { lastWords } from './status.ts';
@@ -98,6 +98,8 @@ async function failedAt(systemd: Systemd, unit: string, now: Date): Promise<stri
 }
 
 async function isOpen(systemd: Systemd, record: AlarmRecord, activeState?: string): Promise<boolean> {
+  // Its service is one of a template, which systemd has for jobs that are gone too.
+  if (isJobUnit(record.unit) && !await exists(`${paths.unitsDir}/${bothUnits(record.unit).timer}`)) return false;
   const unit = await systemd.properties(record.unit, 'Unit');
   const service = record.unit.endsWith('.service') && unit['LoadState'] === 'loaded' ? await systemd.properties(record.unit, 'Service') : {};
   return stillOpen(record, {

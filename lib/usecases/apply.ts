@@ -3,7 +3,7 @@ import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } fro
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { enabledLink, isJobTimer, paths, shared, siteNames, timerStamp } from '../pure/names.ts';
+import { bothUnits, enabledLink, isJobTimer, paths, shared, siteNames, timerStamp } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
@@ -125,7 +125,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       await remove(step.path);
       // Or a job of the same name would have missed runs from its first day.
       const unit = path.basename(step.path);
-      if (isJobTimer(unit)) await remove(timerStamp(unit));
+      if (!isJobTimer(unit)) break;
+      await remove(timerStamp(unit));
+      // What it failed with last is nobody's concern any more.
+      for (const each of Object.values(bothUnits(unit))) await systemd.resetFailed(each);
       break;
     }
     case 'remove container': {

@@ -6,7 +6,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { takeTurn } from '../effects/turn.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import type { Job } from '../pure/jobs.ts';
-import { startLines } from '../pure/lines.ts';
+import { printable, startLines } from '../pure/lines.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { describePending, pendingOf } from '../pure/pending.ts';
 import { formatMs } from '../pure/quantities.ts';
@@ -16,7 +16,7 @@ import { needsFirstStart, readPending } from './first-start.ts';
 import { isDumpDue } from './put-to-sleep.ts';
 import { freezeQuiet, isInactive, stopQuiet, thawSite } from './quiet.ts';
 import { siteOfId } from './read-sites.ts';
-import { loadSettings } from './settings.ts';
+import { loadSettings, type LoadedSite } from './settings.ts';
 import { awaitReady } from './wake.ts';
 import { wantOf } from './want.ts';
 
@@ -37,8 +37,11 @@ export interface JobDeps {
 /** What the site was when the job began; `quiet`: a dump of ours had thawed it. */
 type Before = 'visited' | 'quiet' | 'frozen' | 'stopped';
 
-/** How long others may replace or stop the container just then. */
+/** How long others may replace or stop the container just then; those who come for longer were waited for before. */
 const lockS = 60;
+
+/** The same at the end: whoever has the lock then may wait for us, and the idle round does the rest. */
+const sleepLockS = 5;
 
 /** Longer than a service of a site takes to come or to go. */
 const settleMs = 15 * 60_000;
@@ -67,27 +70,21 @@ export async function runJob(deps: JobDeps, id: string, name: string): Promise<s
 
 async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say): Promise<string | undefined> {
   const { systemd, signal } = deps;
-  const fence = await readFence(names);
-  if (fence) return `${fence.server} has the site now`;
-  const { sites: [loaded], faults: [fault] } = await loadSettings([names.domain]);
-  if (!loaded) throw new SitegenError(fault?.reason ?? `${names.domain}: there is no such site`);
-  const { site, site: { workload } } = loaded;
-  const job = workload?.jobs.find((each) => each.name === name);
-  if (!workload || !job) return 'its settings have no such job';
-  if (!site.enabled) return 'the site is disabled';
-
   const began = performance.now();
   await settled(deps, names);
+  const asked = await lookUp(names, name);
+  if ('skipped' in asked) return asked.skipped;
+  const { job, loaded, loaded: { site }, workload } = asked;
   const giveBack = await isInactive(systemd, names) ? await takeTurn(signal) : () => Promise.resolve();
   const turned = performance.now();
   let before: Before | undefined;
   try {
-    const woken = await wakeQuietly(deps, names, workload);
+    const woken = await wakeQuietly(deps, names, name, workload);
     if (typeof woken === 'object') return woken.skipped;
     before = woken;
     if (before === 'stopped') {
       const { address: { container } } = await wantOf(loaded);
-      await awaitReady({ container: names.container, target: { address: container, port: workload.port, path: workload.ready.path, host: names.domain }, startedAt: Date.now(), deadline: Date.now() + workload.ready.timeoutMs });
+      await awaitReady({ container: names.container, target: { address: container, port: workload.port, path: workload.ready.path, host: names.domain }, startedAt: Date.now(), deadline: Date.now() + workload.ready.timeoutMs }, signal);
     }
     await giveBack();
     const ready = performance.now();
@@ -100,8 +97,30 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
   }
 }
 
-/** Waits until a site's service neither comes nor goes: only then can be told whether its container is to be woken. */
-async function settled({ systemd, signal }: JobDeps, { service }: SiteNames): Promise<void> {
+interface Asked {
+  job: Job;
+  loaded: LoadedSite;
+  workload: Workload;
+}
+
+/** What the settings say now. @returns also why there is nothing to do */
+async function lookUp(names: SiteNames, name: string): Promise<Asked | { skipped: string }> {
+  const fence = await readFence(names);
+  if (fence) return { skipped: `${fence.server} has the site now` };
+  const { sites: [loaded], faults: [fault] } = await loadSettings([names.domain]);
+  if (!loaded) throw new SitegenError(fault?.reason ?? `${names.domain}: there is no such site`);
+  const { site: { workload, enabled } } = loaded;
+  const job = workload?.jobs.find((each) => each.name === name);
+  if (!workload || !job) return { skipped: 'its settings have no such job' };
+  return enabled ? { job, loaded, workload } : { skipped: 'the site is disabled' };
+}
+
+/**
+ * Waits until nobody restores, moves or replaces the site, which may take minutes, and until its
+ * service neither comes nor goes: only then can be told whether its container is to be woken.
+ */
+async function settled({ systemd, signal }: JobDeps, { service, lockFile }: SiteNames): Promise<void> {
+  await withLock(lockFile, { signal }, () => Promise.resolve());
   for (const end = performance.now() + settleMs; performance.now() < end;) {
     signal.throwIfAborted();
     const [unit] = await systemd.list([service]);
@@ -111,8 +130,11 @@ async function settled({ systemd, signal }: JobDeps, { service }: SiteNames): Pr
 }
 
 /** Has the container run, without the site's service. Nothing is made that a first visitor would make. */
-async function wakeQuietly({ systemd, docker }: JobDeps, names: SiteNames, workload: Workload): Promise<Before | { skipped: string }> {
-  return withLock(names.lockFile, { timeoutS: lockS }, async () => {
+async function wakeQuietly({ systemd, docker, signal }: JobDeps, names: SiteNames, name: string, workload: Workload): Promise<Before | { skipped: string }> {
+  return withLock(names.lockFile, { timeoutS: lockS, signal }, async () => {
+    // Another server may have got it meanwhile, and must be the only one that works at its data.
+    const asked = await lookUp(names, name);
+    if ('skipped' in asked) return asked;
     const found = await docker.find(names.container, names.domain);
     const visitor = `its next visitor causes that, or: sitegen start ${names.domain}`;
     if (!await isInactive(systemd, names)) return 'visited';
@@ -126,6 +148,8 @@ async function wakeQuietly({ systemd, docker }: JobDeps, names: SiteNames, workl
     if (state === 'running') return 'quiet';
     if (state === 'frozen') await thawSite(systemd, names);
     else await docker.start(found.id);
+    // A round that still saw nothing run has ended it.
+    await systemd.enqueue(shared.idleTimer);
     return state;
   });
 }
@@ -137,7 +161,8 @@ async function runCommand({ docker, signal: stopped }: JobDeps, names: SiteNames
   const last: string[] = [];
   let full: Promise<void> | undefined;
   const lines = () => startLines((line) => {
-    const text = line.toString('utf8').trimEnd();
+    // The last of them are in alarms and lists too.
+    const text = printable(line.toString('utf8').trimEnd());
     last.push(text);
     if (last.length > 3) last.shift();
     full = writer.write(`${job.name}: ${text}`);
@@ -149,9 +174,8 @@ async function runCommand({ docker, signal: stopped }: JobDeps, names: SiteNames
     return full;
   };
   try {
-    const { exitCode } = await docker.exec(names.container, { argv: job.argv, user: job.user }, { stdout: passOn(stdout), stderr: passOn(stderr), signal: AbortSignal.any([limit.signal, stopped]) });
-    stdout.end();
-    stderr.end();
+    const { exitCode } = await docker.exec(names.container, { argv: job.argv, user: job.user }, { stdout: passOn(stdout), stderr: passOn(stderr), signal: AbortSignal.any([limit.signal, stopped]) })
+      .finally(() => { for (const stream of [stdout, stderr]) stream.end(); });
     const said = last.filter((line) => line.trim() !== '').join('; ').slice(-500);
     if (exitCode !== 0) throw new SitegenError(`exit code ${exitCode}${said === '' ? '' : `: ${said}`}`, { hint: `try it by hand: sitegen jobs run ${names.domain} ${job.name}` });
   } finally {
@@ -165,11 +189,21 @@ async function sleepAgain(deps: JobDeps, names: SiteNames, before: Before, { wor
   const { systemd, signal } = deps;
   // While the machine goes down the rest is sitegen-shutdown's; else the next idle round's.
   if (before === 'visited' || signal.aborted || !await isInactive(systemd, names)) return;
+  // It has ended, or was stopped, replaced or moved away.
+  if (runState(names.appCgroup) === 'stopped') return;
   const stops = before === 'stopped' || workload?.idle.freeze === false;
-  if (backedUp && await isDumpDue(names, stops ? 0 : undefined)) await systemd.start(names.dumpUnit).catch(() => undefined);
+  if (backedUp && await isDumpDue(names, stops ? 0 : undefined)) await Promise.race([systemd.start(names.dumpUnit).catch(() => undefined), aborted(signal)]);
+  const by = { byJob: true, timeoutS: sleepLockS };
   // One that others have begun would stand still in the middle.
-  await withLock(names.dumpLock, { signal }, () => (stops ? stopQuiet(deps, names, { byJob: true }) : freezeQuiet(systemd, names, shared.guardUnit, { byJob: true })));
+  await withLock(names.dumpLock, { signal }, () => (stops ? stopQuiet(deps, names, by) : freezeQuiet(systemd, names, shared.guardUnit, by)));
   if (runState(names.appCgroup) === 'frozen') await reclaim(names.appCgroup, () => runState(names.appCgroup) === 'frozen');
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => { resolve(); }, { once: true });
+  });
 }
 
 type Say = (text: string, priority?: number) => Promise<void>;

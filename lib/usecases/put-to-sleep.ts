@@ -1,4 +1,4 @@
-import { reclaim, runState } from '../effects/cgroup.ts';
+import { hasJob, reclaim, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { writeAtomic } from '../effects/files.ts';
 import { step } from '../effects/step.ts';
@@ -46,7 +46,7 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   if (!inactive) {
     // On its way up it has a visitor, or somebody who started it.
     const { ActiveState: state } = await systemd.properties(names.service, 'Unit');
-    if (state === 'active') await stopJob(systemd, names);
+    if (state === 'active' && !hasJob(names.id)) await stopJob(systemd, names);
     return;
   }
   if (before === 'stopped') return;
@@ -63,8 +63,8 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
 /** Asks for the service's stop to freeze: only this very run of it. */
 async function freezeAwake(systemd: Systemd, names: SiteNames, cause: string): Promise<void> {
   const { InvocationID: id, ActiveState: state } = await systemd.properties(names.service, 'Unit');
-  // On its way up it has a visitor.
-  if (state !== 'active' || !(id instanceof Uint8Array)) return;
+  // On its way up it has a visitor; and a job may have begun during the dump.
+  if (state !== 'active' || !(id instanceof Uint8Array) || hasJob(names.id)) return;
   await writeAtomic({ path: names.freezeFile, content: `${Buffer.from(id).toString('hex')} ${cause}\n` });
   await stopJob(systemd, names);
 }

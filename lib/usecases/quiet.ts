@@ -31,6 +31,8 @@ export async function isInactive(systemd: Pick<Systemd, 'list'>, { service }: Pi
 /** Who puts a site to sleep: a job that has it for itself, or somebody else, who leaves it to a job that is at work. */
 export interface By {
   byJob?: boolean;
+  /** How long others may have the site's lock. */
+  timeoutS?: number;
 }
 
 /**
@@ -45,8 +47,8 @@ export async function withEntry({ domain, service }: QuietNames, change: { from:
 }
 
 /** Freezes what runs without visitors. @returns false when one has come, or a job */
-export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'thaw' | 'list' | 'enqueue'>, names: QuietNames, guardUnit: string, { byJob = false }: By = {}): Promise<boolean> {
-  const isFrozen = await withLock(names.lockFile, { mark: 'freezing\n', timeoutS: 60 }, async () => {
+export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'thaw' | 'list' | 'enqueue'>, names: QuietNames, guardUnit: string, { byJob = false, timeoutS = 60 }: By = {}): Promise<boolean> {
+  const isFrozen = await withLock(names.lockFile, { mark: 'freezing\n', timeoutS }, async () => {
     if (runState(names.appCgroup) !== 'running' || !await isInactive(systemd, names)) return false;
     if (!byJob && hasJob(names.id)) return false;
     await systemd.freeze(names.appSlice);
@@ -64,8 +66,8 @@ export async function freezeQuiet(systemd: Pick<Systemd, 'freeze' | 'thaw' | 'li
  * the caller's.
  * @returns false when a visitor has come, or a job
  */
-export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'list'>; docker: Pick<Docker, 'stop'> }, names: QuietNames, { byJob = false }: By = {}): Promise<boolean> {
-  return withLock(names.lockFile, { mark: 'stopping\n', timeoutS: 60 }, async () => {
+export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'list'>; docker: Pick<Docker, 'stop'> }, names: QuietNames, { byJob = false, timeoutS = 60 }: By = {}): Promise<boolean> {
+  return withLock(names.lockFile, { mark: 'stopping\n', timeoutS }, async () => {
     if (!await isInactive(systemd, names) || (!byJob && hasJob(names.id))) return false;
     await thawSite(systemd, names);
     await step('ending');

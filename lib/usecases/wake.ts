@@ -78,12 +78,14 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
 
 /**
  * Waits until the container is ready.
+ * @param signal ends the wait; what it throws is the reason
  * @throws SitegenError when the deadline passes, or as soon as the container has ended
  */
-export async function awaitReady(request: Omit<WakeRequest, 'domain'>): Promise<void> {
+export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: AbortSignal): Promise<void> {
   const docker = connectDocker();
   await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
   for (let nextLook = 0; ;) {
+    signal?.throwIfAborted();
     const left = request.deadline - Date.now();
     if (left <= 0) throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}`);
     if (Date.now() >= nextLook) {

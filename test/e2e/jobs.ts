@@ -185,3 +185,79 @@ guestTest('a time that systemd does not know is refused, and changes nothing', a
   }
   t.is(await guest.sh(`systemctl is-active 'sitegen-job@${domain}:hello.timer'`), 'active');
 });
+
+guestTest('a job whose site does not become ready has failed, and leaves nothing running', async (t, guest) => {
+  await addSite(guest, '  hello: {calendar: yearly, command: ["true"]}\n');
+  await guest.sitegen('stop', domain);
+  const since = await now(guest);
+  await guest.sh(`sed -i '1a port: 81\\nready: {timeout: 2s}' /etc/sitegen/sites/${domain}.yaml`);
+  const run = await guest.sitegen('jobs', 'run', domain, 'hello');
+  t.is(run.code, 1);
+  t.regex(run.stderr, /did not become ready within 2\.0 s/);
+  t.is(await state(guest), 'stopped');
+  t.regex(await starts(guest, since), /^start( kill)* die$/);
+  t.notRegex(await guest.sh(`journalctl --no-pager --since @${since}`), /New main PID/);
+});
+
+guestTest('when a job is killed by force, the idle timer puts its site to sleep', async (t, guest) => {
+  await addSite(guest, '  slow: {calendar: yearly, command: [sleep, "600"]}\n');
+  await guest.sitegen('stop', domain);
+  await guest.sh('systemctl stop sitegen-idle.timer');
+  const run = guest.sitegen('jobs', 'run', domain, 'slow');
+  const unit = `sitegen-job@${domain}:slow.service`;
+  await until('it runs', async () => (await guest.run(['pgrep', '-f', '^sleep 600'])).code === 0, 40_000);
+  await guest.sh(`systemctl kill --signal KILL ${unit}`);
+  t.is((await run).code, 1);
+  await until('it sleeps', async () => await state(guest) !== 'running', 120_000, 1000);
+  // The next run finds a site that it can use, and leaves it as it was.
+  await guest.sh(`sed -i 's/sleep, "600"/echo, well/' /etc/sitegen/sites/${domain}.yaml`);
+  const before = await state(guest);
+  t.is((await guest.sitegen('jobs', 'run', domain, 'slow')).code, 0);
+  t.is(await state(guest), before);
+  t.false((await guest.sitegen('alarms', '--json')).stdout.includes(unit));
+});
+
+guestTest('a job waits for whoever replaces or restores its site', async (t, guest) => {
+  await addSite(guest, '  hello: {calendar: yearly, command: [echo, hello]}\n');
+  await freeze(guest);
+  const since = await now(guest);
+  await guest.sh(`systemd-run --quiet --unit hold-jobs flock /run/sitegen/sites/${domain}.lock sleep 8; sleep 1`);
+  const run = guest.sitegen('jobs', 'run', domain, 'hello');
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  t.is(await state(guest), 'frozen');
+  t.is((await run).code, 0);
+  t.is(await state(guest), 'frozen');
+  t.regex(await journal(guest, since), /^hello: done: frozen; wait [2-9]\d{3} ms/m);
+});
+
+guestTest('a site is stopped, and removed, while a job of it runs', async (t, guest) => {
+  await addSite(guest, '  slow: {calendar: yearly, command: [sleep, "600"]}\n');
+  const unit = `sitegen-job@${domain}:slow.service`;
+  await freeze(guest);
+  const running = () => until('it runs', async () => (await guest.run(['pgrep', '-f', '^sleep 600'])).code === 0, 40_000);
+  const stopped = guest.sitegen('jobs', 'run', domain, 'slow');
+  await running();
+  t.is((await guest.sitegen('stop', domain)).code, 0);
+  t.regex((await stopped).stderr, /its job slow failed: the container site-jobs\.example\.com ended while sleep ran in it/);
+  t.is(await state(guest), 'stopped');
+  await until('the alarm is raised', async () => (await guest.sitegen('alarms', '--json')).stdout.includes(unit), 30_000);
+
+  const removed = guest.sitegen('jobs', 'run', domain, 'slow');
+  await running();
+  t.is((await guest.sitegen('remove', '--purge', '--yes', domain)).code, 0);
+  await removed;
+  t.is((await guest.run(['pgrep', '-f', '^sleep 600'])).code, 1);
+  t.is(await guest.sh('docker ps --all --quiet --filter name=site-jobs'), '');
+  t.is(await guest.sh("systemctl list-units --failed --plain --no-legend 'sitegen-job@*'"), '');
+  t.false((await guest.sitegen('alarms', '--json')).stdout.includes(unit));
+});
+
+guestTest('the alarm of a job that is taken out of the settings is over', async (t, guest) => {
+  await addSite(guest, '  bad: {calendar: yearly, command: ["false"]}\n');
+  await guest.sitegen('jobs', 'run', domain, 'bad');
+  const alarms = async () => (await guest.sitegen('alarms', '--json')).stdout;
+  await until('the alarm is raised', async () => (await alarms()).includes(':bad.service'), 30_000);
+  await guest.sh(`sed -i '/^jobs:/,$d' /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet`);
+  t.false((await alarms()).includes(':bad.service'));
+  t.is(await guest.sh("systemctl list-units --failed --plain --no-legend 'sitegen-job@*'"), '');
+});

@@ -147,6 +147,7 @@ const rendered: Record<string, () => Promise<string> | string> = {
   forward: () => unitText(desiredOf({ site: 'domain: my-site.example.com\nproxy: unix:/run/app/http.sock\n' }), 'service'),
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
+  job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
   'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge }, refuseSpecial),
 };
 
