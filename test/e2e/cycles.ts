@@ -41,9 +41,9 @@ async function drift(guest: Guest, { host, address }: { host: string; address: s
     ((active == 0 || frozen == 0)) || echo "$site: active and frozen"`);
 }
 
-const seconds = long ? 1500 : 75;
+const wakes = long ? 1000 : 15;
 
-guestTest(`no request is lost in ${seconds} s of sites that fall asleep and wake, of any kind and on any way, and nothing drifts`, async (t, guest) => {
+guestTest(`no request is lost while sites fall asleep and wake ${wakes} times, of any kind and on any way, and nothing drifts`, async (t, guest) => {
   await ensureServerImage(guest);
   await put(guest, 'cycles.mjs', '/tmp/cycles.mjs');
   try {
@@ -57,19 +57,23 @@ guestTest(`no request is lost in ${seconds} s of sites that fall asleep and wake
     const since = await guest.sh('date +%s.%N');
     // A look at the sites all the time, not only when its timer is due.
     await guest.sh("systemd-run --quiet --collect --unit test-rounds bash -c 'while :; do systemctl start sitegen-idle.service; sleep 0.2; done'");
-    const ran = await guest.sh(`node /tmp/cycles.mjs '${JSON.stringify({ sites: there, seconds, pauseMs: 4000 })}'`, { timeoutMs: (seconds + 180) * 1000 });
+    const count = (to: string) => guest.sh(`journalctl --since @${since} SITEGEN_TO=${to} -o cat | wc -l`);
+    await guest.sh('rm -f /tmp/cycles.stop');
+    const running = guest.sh(`node /tmp/cycles.mjs '${JSON.stringify({ sites: there, pauseMs: 4000 })}'`, { timeoutMs: 10_800_000 });
+    await Promise.race([running, until(`${wakes} wakes`, async () => Number(await count('awake')) >= wakes, wakes * 8000, 3000)])
+      .finally(() => guest.sh('touch /tmp/cycles.stop'));
+    const ran = await running;
     const { lost, sent, answered, retried, websockets, bursts, posts, slowest } = JSON.parse(ran) as Cycles;
     await guest.sh('journalctl --sync');
-    const transitions = await guest.sh(`for to in awake frozen asleep; do echo "$to $(journalctl --since @${since} SITEGEN_TO=$to -o cat | wc -l)"; done`);
-    t.log(`${sent} requests in ${bursts} bursts, ${websockets} of them websockets, ${retried} sent again on a new connection, slowest ${slowest} ms; transitions: ${transitions.replaceAll('\n', ', ')}`);
+    const transitions = [`awake ${await count('awake')}`, `frozen ${await count('frozen')}`, `asleep ${await count('asleep')}`].join(', ');
+    t.log(`${sent} requests in ${bursts} bursts, ${websockets} of them websockets, ${retried} sent again on a new connection, slowest ${slowest} ms; transitions: ${transitions}`);
     t.deepEqual(lost, []);
     t.is(answered, sent);
     for (const [host, ids] of Object.entries(posts)) {
       const applied = (await guest.sh(`cat /var/lib/sitegen/sites/${host}/data/data/applied`)).split('\n').map(Number).sort((a, b) => a - b);
       t.deepEqual(applied, ids.sort((a, b) => a - b), `${host}: every POST took effect exactly once`);
     }
-    const wakes = Number(/awake (\d+)/.exec(transitions)?.[1]);
-    t.true(wakes >= (long ? 1000 : 30), `${wakes} wakes`);
+    t.notRegex(transitions, /frozen 0|asleep 0/);
     await guest.sh('systemctl stop test-rounds');
     await until('all are at rest', async () => (await guest.sh("systemctl list-units --plain --no-legend 'site-*.service' 'sitegen-idle.service' --state=activating,deactivating,reloading")) === '', 30_000);
     for (const site of there) t.is(await drift(guest, site), '');
