@@ -5,16 +5,16 @@ import { write } from './_machine.ts';
 
 /**
  * An application that works, or asks elsewhere, without anybody having a connection to it, and that
- * writes down how it was ended. Its pages are `/work?MS` and `/poll`.
+ * writes down how it was ended. `/cgi-bin/work` makes it work while there is a file `work`.
  */
-const image = 'test/idle:2';
+const image = 'test/idle:3';
 const scripts: Readonly<Record<string, string>> = {
   Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nCOPY serve is-busy poll /usr/bin/\nCOPY work /www/cgi-bin/work\nCOPY index.html /www/index.html\nCMD ["/usr/bin/serve"]\n',
   'index.html': 'here\n',
   // What a database does: its end is clean only when it was asked to end and had the time.
   serve: '#!/bin/busybox sh\n[ ! -e /data/dirty ] || echo unclean >> /data/ends; touch /data/dirty; poll & httpd -f -p 80 -h /www & trap "sleep 0.2; rm /data/dirty; echo clean >> /data/ends; exit 0" TERM; while :; do sleep 1000 & wait $!; done\n',
   poll: '#!/bin/busybox sh\nwhile [ -e /data/polls ]; do nc -w 1 10.214.0.1 80 </dev/null >/dev/null 2>&1; sleep 2; done\n',
-  work: '#!/bin/busybox sh\nprintf "content-type: text/plain\\r\\n\\r\\nworking\\n"; [ -e /data/polls ] && exit\n( touch /data/working; end=$(($(date +%s) + ${QUERY_STRING:-20})); while [ $(date +%s) -lt $end ]; do :; done; rm /data/working ) >/dev/null 2>&1 </dev/null &\n',
+  work: '#!/bin/busybox sh\nprintf "content-type: text/plain\\r\\n\\r\\nworking\\n"\n( touch /data/working; while [ -e /data/work ]; do sleep 0.1; n=0; while [ $n -lt 2000 ]; do n=$((n + 1)); done; done; rm /data/working ) >/dev/null 2>&1 </dev/null &\n',
   'is-busy': '#!/bin/busybox sh\n[ -e /data/busy ]\n',
 };
 
@@ -75,14 +75,14 @@ guestTest('work without connections keeps a site awake until it is done, and ask
     const work = await addIdle(guest, worker, 'after: 2s');
     const poll = await addIdle(guest, poller, 'after: 2s');
     const ask = await addIdle(guest, asker, 'after: 2s, busy: [is-busy]');
-    await guest.sh(`touch ${dataOf(poller)}/polls ${dataOf(asker)}/busy`);
-    for (const address of [poll, ask]) t.is((await guest.get(address, { path: '/cgi-bin/work?0' })).status, 200);
-    t.is((await guest.get(work, { path: '/cgi-bin/work?25' })).status, 200);
+    await guest.sh(`touch ${dataOf(poller)}/polls ${dataOf(asker)}/busy ${dataOf(worker)}/work`);
+    for (const address of [poll, ask]) t.is((await guest.get(address, { path: '/' })).status, 200);
+    t.is((await guest.get(work, { path: '/cgi-bin/work' })).status, 200);
     await sleeps(guest, poller, 'frozen', 45_000);
     t.is(await stateOf(guest, worker), 'awake');
     t.is(await stateOf(guest, asker), 'awake');
     t.is(await guest.sh(`ls ${dataOf(worker)}/working`), `${dataOf(worker)}/working`);
-    await guest.sh(`rm ${dataOf(asker)}/busy`);
+    await guest.sh(`rm ${dataOf(asker)}/busy ${dataOf(worker)}/work`);
     await sleeps(guest, worker, 'frozen', 90_000);
     t.is(await guest.sh(`ls ${dataOf(worker)}/working 2>/dev/null || true`), '', 'the work is done');
     await sleeps(guest, asker, 'frozen');
