@@ -1,3 +1,5 @@
+import { parseSize } from './quantities.ts';
+
 /** When sites fall asleep: which one, how deep, and why. Times are milliseconds of a clock that nobody sets. */
 
 /** What a site's settings say about it. */
@@ -48,6 +50,8 @@ export interface Seen {
   activeAt: number;
   /** Since when it is in this state. */
   since: number;
+  /** What its container held at most, bytes; undefined where the kernel does not count. */
+  peakBytes?: number | undefined;
 }
 
 /** The machine, as far as sites share it. */
@@ -60,6 +64,8 @@ export interface Machine {
   hasSwap: boolean;
   /** Percent of the time in which somebody waited for memory. */
   pressure: number;
+  /** What sites hold about which nothing is to be decided. */
+  otherBytes: number;
 }
 
 /** One thing to do, in this order. */
@@ -88,7 +94,7 @@ const quietGraceMs = 20_000;
 /** Takes a look into what is remembered. */
 export function remember(look: Look, before: Seen | undefined, now: number): Seen {
   const { cpuUs, trafficBytes, visits, state } = look;
-  const counts = { at: now, cpuUs, trafficBytes, visits, state };
+  const counts = { at: now, cpuUs, trafficBytes, visits, state, peakBytes: look.memoryBytes };
   // A new container counts from the beginning.
   if (!before || before.cpuUs > cpuUs || before.trafficBytes > trafficBytes) return { ...counts, activeAt: now, since: now };
   const seconds = Math.max(0.001, (now - before.at) / 1000);
@@ -99,6 +105,7 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
   const hasWoken = state === 'awake' && before.state !== 'awake';
   return {
     ...counts,
+    peakBytes: look.memoryBytes === undefined ? undefined : Math.max(look.memoryBytes, before.peakBytes ?? 0),
     activeAt: works || isVisited || hasWoken ? now : before.activeAt,
     // Whoever has just used it may not be done.
     since: state === before.state && !look.isUsed ? before.since : now,
@@ -138,15 +145,15 @@ export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, 
     const next = known && nextMove(look, known, machine);
     if (!next || next.at > machine.now) continue;
     // Where there is no swap a frozen site holds what it held.
-    const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + needBytes <= machine.budgetBytes;
+    const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + machine.otherBytes + needBytes <= machine.budgetBytes;
     moves.set(look.domain, { domain: look.domain, do: next.do === 'freeze' && !fits ? 'stop' : next.do, cause: 'idle' });
   }
   for (const move of makeRoom(looks, seen, machine, needBytes)) if (moves.get(move.domain)?.do !== 'stop') moves.set(move.domain, move);
   return [...moves.values()];
 }
 
-function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, hasSwap, pressure }: Machine, needBytes: number): Move[] {
-  let over = budgetBytes === undefined ? 0 : holds(looks) + needBytes - budgetBytes;
+function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, hasSwap, pressure, otherBytes }: Machine, needBytes: number): Move[] {
+  let over = budgetBytes === undefined ? 0 : holds(looks) + otherBytes + needBytes - budgetBytes;
   // Without a number the least recently used one goes, and the next look tells whether that was enough.
   if (over <= 0 && pressure > pressureLimit) over = 1;
   if (over <= 0) return [];
@@ -165,6 +172,24 @@ function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { bud
   for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each))) take(look, 'stop', 1);
   for (const look of free.filter((each) => isVisited(each))) take(look, 'stop', 1, true);
   return moves;
+}
+
+/** What `machine.memory` means on a machine, bytes. */
+export function budgetOf(memory: string, totalBytes: number): number | undefined {
+  const percent = /^([\d.]+)%$/.exec(memory)?.[1];
+  return percent === undefined ? parseSize(memory) : Math.floor((totalBytes * Number(percent)) / 100);
+}
+
+/** A site that is about to start, and what it will take. */
+export interface Need {
+  id: string;
+  bytes: number;
+}
+
+/** Reads what the shim of a site that starts asks for: `BYTES:ID`. */
+export function parseNeed(text: string): Need | undefined {
+  const [, bytes, id] = /^(\d{1,15}):([a-z0-9._-]+)$/.exec(text) ?? [];
+  return id === undefined ? undefined : { id, bytes: Number(bytes) };
 }
 
 /** What all sites hold together, bytes. */

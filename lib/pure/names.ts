@@ -35,6 +35,8 @@ export interface SiteNames {
   failedFile: string;
   /** How many kills for memory the slice had counted when a container's end was last looked at. */
   oomFile: string;
+  /** What it held at most since it was last started, bytes: what its next start needs. */
+  memoryFile: string;
   settingsFile: string;
   /** The site's certificate and key, and the same in one file for the router. */
   certDir: string;
@@ -158,6 +160,7 @@ export function siteNames(domain: string): SiteNames {
     freezeFile: `${paths.runDir}/sites/${id}.freeze`,
     failedFile: `${paths.runDir}/sites/${id}.failed`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
+    memoryFile: `${paths.runDir}/sites/${id}.memory`,
     settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,

@@ -1,5 +1,7 @@
 import os from 'node:os';
+import { readIfThere, writeAtomic } from '../effects/files.ts';
 import type { Seen } from '../pure/idle.ts';
+import { paths } from '../pure/names.ts';
 import { builtIn, type Workload } from '../pure/site.ts';
 
 /** What a round of the idle timer has to know of a site's settings; kept until one of the files changes. */
@@ -22,9 +24,11 @@ export interface IdleMemory {
   sites: string;
   budgetBytes: number | undefined;
   defaultsStamp: string;
+  /** Domains of sites that somebody is putting to sleep, and until when that may take, by the clock of looks. */
+  moving: Record<string, number>;
 }
 
-const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '' };
+const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '', moving: {} };
 
 /** Reads it; of a file that is missing or damaged nothing is known. */
 export function parseMemory(text: string | undefined): IdleMemory {
@@ -39,4 +43,10 @@ export function parseMemory(text: string | undefined): IdleMemory {
 export function activityOf(text: string | undefined, now: Date): Map<string, number> {
   const upMs = os.uptime() * 1000;
   return new Map(Object.entries(parseMemory(text).seen).map(([domain, { activeAt }]) => [domain, now.getTime() - (upMs - activeAt)]));
+}
+
+/** Writes down for wakes what all sites may hold. */
+export async function tellBudget(bytes: number): Promise<void> {
+  const content = `${bytes}\n`;
+  if (await readIfThere(paths.budgetFile) !== content) await writeAtomic({ path: paths.budgetFile, content });
 }

@@ -2,12 +2,13 @@ import { statSync } from 'node:fs';
 import os from 'node:os';
 import { machineMemory, memoryPressure, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
 import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { withLock } from '../effects/lock.ts';
 import { connectionsTo, forward, restoreRules, unforward, waysOf, type Ways } from '../effects/network.ts';
-import { decide, remember, type Look, type Machine, type Move, type Seen } from '../pure/idle.ts';
+import { budgetOf, decide, holds, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { paths, settingsFileOf } from '../pure/names.ts';
-import { parseSize } from '../pure/quantities.ts';
-import { parseMemory, type IdleMemory, type KnownSite } from './idle-memory.ts';
+import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
+import { formatBytes } from '../pure/quantities.ts';
+import { parseMemory, tellBudget, type IdleMemory, type KnownSite } from './idle-memory.ts';
 
 /** A look at all sites that run. */
 export interface Round {
@@ -15,7 +16,6 @@ export interface Round {
   seen: ReadonlyMap<string, Seen>;
   known: ReadonlyMap<string, KnownSite>;
   machine: Machine;
-  memory: IdleMemory;
   /** Undefined while the rules are gone. */
   ways: Ways | undefined;
   moves: readonly Move[];
@@ -23,44 +23,72 @@ export interface Round {
 
 /** What carries moves out. */
 export interface Actors {
-  /** @param known of the site @returns what became of it */
+  /** @param known of the site */
   carryOut: (move: Move, known: KnownSite) => Promise<void>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
   report: (line: string) => void;
 }
 
+/** For so long a site is left to whoever has begun to put it to sleep, should that one be killed meanwhile. */
+const movingMs = 300_000;
+
+/** What is remembered is changed by one at a time; moves take longer, and a wake must not wait for them. */
+const exclusively = <T>(action: () => Promise<T>) => withLock(`${paths.idleFile}.lock`, {}, action);
+
 /**
  * One round: looks at all sites that run, puts back what is missing of the kernel's way to awake
  * ones, and sends those to sleep that are due, or that have to make room.
- * @param needBytes what a site that is about to wake will take besides
  * @returns how many sites run
  */
-export async function idleRound({ carryOut, isActive, report }: Actors, needBytes = 0): Promise<number> {
-  const round = await look(needBytes);
-  if (round.looks.length > 0) await mendWays(round, { isActive, report });
+export async function idleRound(actors: Actors): Promise<number> {
+  const round = await exclusively(() => look());
+  if (round.looks.length > 0) await mendWays(round, actors);
+  await carryOutAll(round, actors);
+  return round.looks.length;
+}
+
+/** Has others make room for a site that is about to start. */
+export async function makeRoom(actors: Actors, need: Need): Promise<void> {
+  const round = await exclusively(() => look({ need }));
+  const { looks, moves } = round;
+  const left = looks.length > 0 && moves.length === 0 ? '; nobody is left who could make room' : '';
+  actors.report(`<5>${need.id} starts, and takes ${formatBytes(need.bytes)}; the others hold ${formatBytes(holds(looks))}${left}`);
+  await carryOutAll(round, actors);
+}
+
+async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report }: Actors): Promise<void> {
+  if (moves.length === 0) return;
   const moved = new Set<string>();
-  for (const move of round.moves) {
-    const known = [...round.known.values()].find(({ domain }) => domain === move.domain);
-    if (!known) continue;
+  for (const move of moves) {
+    const site = [...known.values()].find(({ domain }) => domain === move.domain);
+    if (!site) continue;
     try {
-      await carryOut(move, known);
+      await carryOut(move, site);
       moved.add(move.domain);
     } catch (error) {
       report(`<4>${move.domain}: it could not be put to sleep: ${reasonOf(error)}`);
     }
   }
-  // Or one that wakes before the next look would seem to have been awake all the time; and one that
-  // said that it is busy is not asked again each time.
-  if (moved.size > 0) await keep(round.memory, new Map([...round.seen].map(([domain, seen]) => [domain, moved.has(domain) ? { ...seen, state: 'frozen', since: os.uptime() * 1000 } : seen])));
-  return round.looks.length;
+  await exclusively(async () => {
+    const memory = parseMemory(await readIfThere(paths.idleFile));
+    const moving = Object.fromEntries(Object.entries(memory.moving).filter(([domain]) => !moves.some((move) => move.domain === domain)));
+    // Or one that wakes before the next look would seem to have been awake all the time; and one that
+    // said that it is busy is not asked again each time.
+    const seen = [...moved].flatMap((domain) => {
+      const last = memory.seen[domain] ?? round.seen.get(domain);
+      return last ? [[domain, { ...last, state: 'frozen', since: os.uptime() * 1000 } satisfies Seen] as const] : [];
+    });
+    await keep({ ...memory, moving, seen: { ...memory.seen, ...Object.fromEntries(seen) } });
+  });
 }
 
 /**
  * Looks at all sites that run, without changing anything but what is remembered.
- * @param remembers false: nothing is written down, for those who only look
+ * @param options need: a site that is about to start, for which others have to make room, and nothing
+ *   else is decided; remembers: false writes nothing down, for those who only look
  */
-export async function look(needBytes = 0, remembers = true): Promise<Round> {
+export async function look({ need, remembers = true }: { need?: Need; remembers?: boolean } = {}): Promise<Round> {
   const before = parseMemory(await readIfThere(paths.idleFile));
   const groups = siteGroups();
   const memory = await learn(before, groups);
@@ -80,13 +108,33 @@ export async function look(needBytes = 0, remembers = true): Promise<Round> {
     seen.set(known.domain, remember(site, before.seen[known.domain], now));
   }
   const { swapBytes } = machineMemory();
-  const machine: Machine = { now, date: new Date(), budgetBytes: memory.budgetBytes, hasSwap: swapBytes > 0, pressure: memoryPressure() ?? 0 };
-  if (remembers) await keep(memory, seen);
-  return { looks, seen, known: new Map(Object.entries(memory.known)), machine, memory, ways, moves: decide(looks, seen, machine, needBytes) };
+  const moving = Object.entries(memory.moving).filter(([, until]) => until > now);
+  // What starts has no memory of its own to give, whatever is left of it.
+  const isTaken = ({ domain }: Look) => moving.some(([each]) => each === domain) || domain === memory.known[need?.id ?? '']?.domain;
+  const machine: Machine = {
+    now, date: new Date(), budgetBytes: memory.budgetBytes, hasSwap: swapBytes > 0, pressure: memoryPressure() ?? 0,
+    otherBytes: holds(looks.filter((each) => isTaken(each))),
+  };
+  const moves = decide(looks.filter((each) => !isTaken(each)), seen, machine, need?.bytes).filter(({ do: what, cause }) => !need || cause === 'memory' || what === 'stop');
+  if (remembers) {
+    await keep({ ...memory, seen: Object.fromEntries(seen), moving: Object.fromEntries([...moving, ...moves.map(({ domain }) => [domain, now + movingMs] as const)]) });
+    await tellWakes(memory, before, seen);
+  }
+  return { looks, seen, known: new Map(Object.entries(memory.known)), machine, ways, moves };
 }
 
-async function keep(memory: IdleMemory, seen: ReadonlyMap<string, Seen>): Promise<void> {
-  await writeAtomic({ path: paths.idleFile, content: JSON.stringify({ ...memory, seen: Object.fromEntries(seen) }), mode: 0o600 });
+async function keep(memory: IdleMemory): Promise<void> {
+  await writeAtomic({ path: paths.idleFile, content: JSON.stringify(memory), mode: 0o600 });
+}
+
+/** Writes down for wakes what all may hold, and what each site has needed, as far as that has changed by a mebibyte. */
+async function tellWakes(memory: IdleMemory, before: IdleMemory, seen: ReadonlyMap<string, Seen>): Promise<void> {
+  if (memory.budgetBytes !== undefined) await tellBudget(memory.budgetBytes);
+  const mebibytes = (peak: Seen | undefined) => Math.ceil((peak?.peakBytes ?? 0) / 1024 ** 2);
+  for (const [domain, now] of seen) {
+    if (now.peakBytes === undefined || mebibytes(now) === mebibytes(before.seen[domain])) continue;
+    await writeAtomic({ path: siteNames(domain).memoryFile, content: `${now.peakBytes}\n` });
+  }
 }
 
 /** Reads the settings of sites that are new, or whose files have changed; others cost two looks at files. */
@@ -99,13 +147,7 @@ async function learn(before: IdleMemory, groups: readonly SiteGroup[]): Promise<
   if (stale.length === 0 && fresh) return { ...before, known: kept };
   const { readKnown } = await import('./idle-settings.ts');
   const { known, sites, memory } = await readKnown(stale.map(({ id }) => ({ id, stamp: stamps.get(id) ?? '' })));
-  return { ...before, known: { ...kept, ...known }, sites, budgetBytes: budgetOf(memory), defaultsStamp };
-}
-
-function budgetOf(memory: string): number | undefined {
-  const { totalBytes } = machineMemory();
-  const percent = /^([\d.]+)%$/.exec(memory)?.[1];
-  return percent === undefined ? parseSize(memory) : Math.floor((totalBytes * Number(percent)) / 100);
+  return { ...before, known: { ...kept, ...known }, sites, budgetBytes: budgetOf(memory, machineMemory().totalBytes), defaultsStamp };
 }
 
 function stampOf(file: string): string {

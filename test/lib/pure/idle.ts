@@ -1,5 +1,5 @@
 import test from 'ava';
-import { cpuFloor, decide, holds, isKeptAwake, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { budgetOf, cpuFloor, decide, holds, isKeptAwake, nextMove, parseAwakeTimes, parseNeed, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
 
 const minuteMs = 60_000;
 const now = 100 * minuteMs;
@@ -14,7 +14,7 @@ const seen = (fields: Partial<Seen> = {}): Seen => ({
   at: now - 10_000, visits: 7, cpuUs: 5_000_000, trafficBytes: 90_000, state: 'awake', activeAt: now - minuteMs, since: now - 10 * minuteMs, ...fields,
 });
 
-const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0 };
+const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0, otherBytes: 0 };
 
 // ---- What is remembered ----
 
@@ -78,6 +78,15 @@ test('what is in use is in its state from the end of that on', (t) => {
 
 test('two looks in the same moment are no division by zero', (t) => {
   t.is(remember(look(), seen({ at: now }), now).activeAt, now - minuteMs);
+});
+
+test('what a container held at most is remembered until a new one begins', (t) => {
+  const peak = (found: Partial<Look>, before: Partial<Seen>) => remember(look(found), seen(before), now).peakBytes;
+  t.is(peak({ memoryBytes: 100 }, {}), 100);
+  t.is(peak({ memoryBytes: 100 }, { peakBytes: 300 }), 300);
+  t.is(peak({ memoryBytes: 400, state: 'frozen' }, { peakBytes: 300 }), 400);
+  t.is(peak({ memoryBytes: 100, cpuUs: 1 }, { peakBytes: 300 }), 100, 'a new container');
+  t.is(peak({ memoryBytes: undefined }, { peakBytes: 300 }), undefined, 'where nothing is counted');
 });
 
 // ---- What comes next ----
@@ -238,4 +247,21 @@ test('a site that is due and has to make room gets one move: the stop, if it is 
 
 test('what all hold is their sum, without what is not counted', (t) => {
   t.is(holds([look({ memoryBytes: 3 }), look({ memoryBytes: undefined }), look({ memoryBytes: 4 })]), 7);
+});
+
+test('what sites hold that are left to others counts, and moves none of them', (t) => {
+  t.deepEqual(moves(five, { otherBytes: 1 }), ['old: freeze memory']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false, otherBytes: 101 }), ['a: stop idle']);
+});
+
+test('what all sites may hold is a share of the memory, or a size', (t) => {
+  t.is(budgetOf('70%', 1001), 700);
+  t.is(budgetOf('12.5%', 800), 100);
+  t.is(budgetOf('2G', 1), 2 * 1024 ** 3);
+  t.is(budgetOf('much', 1), undefined);
+});
+
+test('what a wake asks for is read, and nothing else', (t) => {
+  t.deepEqual(parseNeed('1048576:my-site.example.com'), { bytes: 1_048_576, id: 'my-site.example.com' });
+  for (const text of ['', '5', ':a', '5:', '-5:a', '5:a/b', '5:a:b', '5 :a', 'x:a']) t.is(parseNeed(text), undefined, text);
 });
