@@ -17,9 +17,9 @@ const connect = () => (connected ??= (async () => {
 })());
 const actors: Actors = {
   report,
-  async carryOut(move, known) {
+  async carryOut(move, known, activeAt) {
     const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
-    await putToSleep(await connect(), move, known);
+    await putToSleep(await connect(), move, known, activeAt);
   },
   async isActive(domain) {
     const { systemd } = await connect();

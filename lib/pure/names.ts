@@ -37,6 +37,8 @@ export interface SiteNames {
   oomFile: string;
   /** What it held at most since it was last started, bytes: what its next start needs. */
   memoryFile: string;
+  /** Written by whoever works in the container without being a visitor: its time is that of the last such work. */
+  workFile: string;
   settingsFile: string;
   /** The site's certificate and key, and the same in one file for the router. */
   certDir: string;
@@ -161,6 +163,7 @@ export function siteNames(domain: string): SiteNames {
     failedFile: `${paths.runDir}/sites/${id}.failed`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
     memoryFile: `${paths.runDir}/sites/${id}.memory`,
+    workFile: `${paths.runDir}/sites/${id}.work`,
     settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,

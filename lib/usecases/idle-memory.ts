@@ -1,7 +1,7 @@
 import os from 'node:os';
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { modifiedAt, readIfThere, writeAtomic } from '../effects/files.ts';
 import type { Seen } from '../pure/idle.ts';
-import { paths } from '../pure/names.ts';
+import { paths, type SiteNames } from '../pure/names.ts';
 import { builtIn, type Workload } from '../pure/site.ts';
 
 /** What a round of the idle timer has to know of a site's settings; kept until one of the files changes. */
@@ -43,6 +43,17 @@ export function parseMemory(text: string | undefined): IdleMemory {
 export function activityOf(text: string | undefined, now: Date): Map<string, number> {
   const upMs = os.uptime() * 1000;
   return new Map(Object.entries(parseMemory(text).seen).map(([domain, { activeAt }]) => [domain, now.getTime() - (upMs - activeAt)]));
+}
+
+/** When a site was last at work, ms since 1970, by what looks have seen and what others have noted; undefined when nobody knows. */
+export async function usedAt({ workFile }: Pick<SiteNames, 'workFile'>, activeAt: number | undefined): Promise<number | undefined> {
+  const noted = await modifiedAt(workFile);
+  return activeAt === undefined ? undefined : Math.max(activeAt, noted ?? 0);
+}
+
+/** Notes that somebody works in a site's container just now, be it that no look sees it. */
+export async function noteWork({ workFile }: Pick<SiteNames, 'workFile'>): Promise<void> {
+  await writeAtomic({ path: workFile, content: '' });
 }
 
 /** Writes down for wakes what all sites may hold. */

@@ -23,8 +23,8 @@ export interface Round {
 
 /** What carries moves out. */
 export interface Actors {
-  /** @param known of the site */
-  carryOut: (move: Move, known: KnownSite) => Promise<void>;
+  /** @param known of the site @param activeAt when it was last seen at work, ms since 1970 */
+  carryOut: (move: Move, known: KnownSite, activeAt: number | undefined) => Promise<void>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
   report: (line: string) => void;
@@ -64,7 +64,8 @@ async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report
     const site = [...known.values()].find(({ domain }) => domain === move.domain);
     if (!site) continue;
     try {
-      await carryOut(move, site);
+      const activeAt = round.seen.get(move.domain)?.activeAt;
+      await carryOut(move, site, activeAt === undefined ? undefined : Date.now() - (os.uptime() * 1000 - activeAt));
       moved.add(move.domain);
     } catch (error) {
       report(`<4>${move.domain}: it could not be put to sleep: ${reasonOf(error)}`);

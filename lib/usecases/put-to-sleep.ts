@@ -2,11 +2,12 @@ import { reclaim, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { writeAtomic } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
+import { isUndumped } from '../pure/backup.ts';
 import type { Move } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
-import { readState } from './backup-state.ts';
-import type { KnownSite } from './idle-memory.ts';
+import { noteUnchanged, readState } from './backup-state.ts';
+import { usedAt, type KnownSite } from './idle-memory.ts';
 import { freezeQuiet, isInactive, stopQuiet, withEntry } from './quiet.ts';
 
 /** What it takes to put a site to sleep. */
@@ -25,8 +26,9 @@ const busyMs = 10_000;
  * Carries out what was decided about a site: asks its busy program, dumps it while it is reachable
  * if that is due, and freezes or stops it. A visitor who comes meanwhile finds it awake, or is held
  * until it is again.
+ * @param activeAt when it was last seen at work, ms since 1970
  */
-export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite): Promise<void> {
+export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite, activeAt: number | undefined): Promise<void> {
   const { systemd, report } = deps;
   const names = siteNames(known.domain);
   const before = runState(names.appCgroup);
@@ -49,9 +51,7 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   }
   if (before === 'stopped') return;
   await withEntry(names, { from: before, to: 'asleep', cause }, async () => {
-    await systemd.thaw(names.appSlice);
-    // Nothing has changed since then but what its own programs do by themselves.
-    if (known.backedUp && await isDumpDue(names, 0)) await dump(systemd, names);
+    if (known.backedUp) await dumpBeforeStop(systemd, names, activeAt);
     return stopQuiet(deps, names);
   });
 }
@@ -72,15 +72,27 @@ async function stopJob(systemd: Systemd, { service }: SiteNames): Promise<void> 
   });
 }
 
+/** Dumps what stands still, if it was used since its last dump; it runs after that. */
+export async function dumpBeforeStop(systemd: Pick<Systemd, 'thaw' | 'start'>, names: DumpNames, activeAt: number | undefined): Promise<void> {
+  if (isUndumped(await readState(names), await usedAt(names, activeAt), Date.now())) {
+    await systemd.thaw(names.appSlice);
+    await dump(systemd, names);
+  } else {
+    await noteUnchanged(names, new Date());
+  }
+}
+
+type DumpNames = Pick<SiteNames, 'appSlice' | 'dumpUnit' | 'backupState' | 'stateLock' | 'workFile'>;
+
 /** Dumps fail with an alarm of their own; the site is put to sleep all the same, as its stop would. */
-async function dump(systemd: Systemd, { dumpUnit }: SiteNames): Promise<void> {
+async function dump(systemd: Pick<Systemd, 'start'>, { dumpUnit }: Pick<SiteNames, 'dumpUnit'>): Promise<void> {
   await systemd.start(dumpUnit).catch(() => undefined);
 }
 
-/** Whether the last dump of a site is older than an hour, or as old as is said. */
-export async function isDumpDue(names: Pick<SiteNames, 'backupState'>, ageMs = hourMs): Promise<boolean> {
+/** Whether the last dump of a site is older than an hour. */
+export async function isDumpDue(names: Pick<SiteNames, 'backupState'>): Promise<boolean> {
   const { dumpedAt } = await readState(names);
-  return dumpedAt === null || Date.now() - Date.parse(dumpedAt) > ageMs || Date.parse(dumpedAt) > Date.now();
+  return dumpedAt === null || Date.now() - Date.parse(dumpedAt) > hourMs || Date.parse(dumpedAt) > Date.now();
 }
 
 async function isBusy({ docker, report }: SleepDeps, { container, domain }: SiteNames, busy: readonly string[] | undefined): Promise<boolean> {
