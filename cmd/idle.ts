@@ -19,7 +19,7 @@ const actors: Actors = {
   report,
   async carryOut(move, known, activeAt) {
     const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
-    await putToSleep(await connect(), move, known, activeAt);
+    return putToSleep(await connect(), move, known, activeAt);
   },
   async isActive(domain) {
     const { systemd } = await connect();

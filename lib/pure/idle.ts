@@ -36,6 +36,8 @@ export interface Look {
   memoryBytes: number | undefined;
   /** Something of ours is at work in it: a dump, a job. */
   isUsed: boolean;
+  /** When one that is frozen is due to be dumped, as it was used after its last dump; undefined when it was not. */
+  dumpAt?: number | undefined;
   rules: IdleRules;
 }
 
@@ -52,6 +54,8 @@ export interface Seen {
   since: number;
   /** What its container held at most, bytes; undefined where the kernel does not count. */
   peakBytes?: number | undefined;
+  /** When a dump of it was last tried from here. */
+  triedAt?: number | undefined;
 }
 
 /** The machine, as far as sites share it. */
@@ -71,7 +75,8 @@ export interface Machine {
 /** One thing to do, in this order. */
 export interface Move {
   domain: string;
-  do: 'freeze' | 'stop';
+  /** `dump`: of a frozen site, which is frozen again after that. */
+  do: 'freeze' | 'stop' | 'dump';
   /** `memory`: others need what it holds. */
   cause: 'idle' | 'memory';
   /** It had visitors, and nothing else was left. */
@@ -88,13 +93,16 @@ export const trafficFloor = 500;
 /** Above this much waiting, somebody has to make room. */
 export const pressureLimit = 20;
 
+/** What has changed is in a dump within this time, and no dump comes sooner after another, however often a site is woken. */
+export const dumpEveryMs = 3_600_000;
+
 /** For how long what runs without visitors is left alone: whoever has woken it may be about to begin. */
 const quietGraceMs = 20_000;
 
 /** Takes a look into what is remembered. */
 export function remember(look: Look, before: Seen | undefined, now: number): Seen {
   const { cpuUs, trafficBytes, visits, state } = look;
-  const counts = { at: now, cpuUs, trafficBytes, visits, state, peakBytes: look.memoryBytes };
+  const counts = { at: now, cpuUs, trafficBytes, visits, state, peakBytes: look.memoryBytes, triedAt: before?.triedAt };
   // A new container counts from the beginning.
   if (!before || before.cpuUs > cpuUs || before.trafficBytes > trafficBytes) return { ...counts, activeAt: now, since: now };
   const seconds = Math.max(0.001, (now - before.at) / 1000);
@@ -116,11 +124,19 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
  * What a site does next if nobody comes, and when; undefined when nothing.
  * @returns `at` in the past: it is due
  */
-export function nextMove({ state, rules, isUsed, connections }: Look, { activeAt, since }: Seen, machine: Pick<Machine, 'date'>): { do: Move['do']; at: number } | undefined {
+export function nextMove({ state, rules, isUsed, connections }: Look, { activeAt, since }: Seen, machine: Pick<Machine, 'date'>): { do: 'freeze' | 'stop'; at: number } | undefined {
   if (isUsed || rules.never || isKeptAwake(rules, machine.date)) return undefined;
   if (state === 'frozen') return { do: 'stop', at: since + rules.stopAfterMs };
   if (connections > 0) return undefined;
   return { do: rules.freeze ? 'freeze' : 'stop', at: state === 'quiet' ? since + quietGraceMs : activeAt + rules.afterMs };
+}
+
+/**
+ * When a site is dumped that was used after its last dump: an hour after that, or after a try that failed.
+ * @param dumpedAt undefined when it never was
+ */
+export function nextDump(dumpedAt: number | undefined, triedAt: number | undefined): number {
+  return Math.max(dumpedAt === undefined ? 0 : dumpedAt + dumpEveryMs, triedAt === undefined ? 0 : triedAt + dumpEveryMs);
 }
 
 /** Whether `idle.awake` has a site stay awake now. */
@@ -143,7 +159,12 @@ export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, 
   for (const look of looks) {
     const known = seen.get(look.domain);
     const next = known && nextMove(look, known, machine);
-    if (!next || next.at > machine.now) continue;
+    if (!next || next.at > machine.now) {
+      // Not while memory is short, as it takes what it holds out of swap.
+      const isDue = look.state === 'frozen' && !look.isUsed && look.dumpAt !== undefined && look.dumpAt <= machine.now && machine.pressure <= pressureLimit;
+      if (isDue) moves.set(look.domain, { domain: look.domain, do: 'dump', cause: 'idle' });
+      continue;
+    }
     // Where there is no swap a frozen site holds what it held.
     const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + machine.otherBytes + needBytes <= machine.budgetBytes;
     moves.set(look.domain, { domain: look.domain, do: next.do === 'freeze' && !fits ? 'stop' : next.do, cause: 'idle' });

@@ -4,11 +4,13 @@ import { machineMemory, memoryPressure, siteGroups, type SiteGroup } from '../ef
 import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { connectionsTo, forward, restoreRules, unforward, waysOf, type Ways } from '../effects/network.ts';
-import { budgetOf, decide, holds, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
+import { budgetOf, decide, holds, nextDump, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
+import { isUndumped } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
 import { formatBytes } from '../pure/quantities.ts';
-import { parseMemory, tellBudget, type IdleMemory, type KnownSite } from './idle-memory.ts';
+import { readState } from './backup-state.ts';
+import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite } from './idle-memory.ts';
 
 /** A look at all sites that run. */
 export interface Round {
@@ -23,8 +25,8 @@ export interface Round {
 
 /** What carries moves out. */
 export interface Actors {
-  /** @param known of the site @param activeAt when it was last seen at work, ms since 1970 */
-  carryOut: (move: Move, known: KnownSite, activeAt: number | undefined) => Promise<void>;
+  /** @param known of the site @param activeAt when it was last seen at work, ms since 1970 @returns whether it was to be dumped */
+  carryOut: (move: Move, known: KnownSite, activeAt: number | undefined) => Promise<boolean>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
   report: (line: string) => void;
@@ -59,14 +61,17 @@ export async function makeRoom(actors: Actors, need: Need): Promise<void> {
 
 async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report }: Actors): Promise<void> {
   if (moves.length === 0) return;
-  const moved = new Set<string>();
+  const moved = new Map<string, Partial<Seen>>();
   for (const move of moves) {
     const site = [...known.values()].find(({ domain }) => domain === move.domain);
     if (!site) continue;
     try {
       const activeAt = round.seen.get(move.domain)?.activeAt;
-      await carryOut(move, site, activeAt === undefined ? undefined : Date.now() - (os.uptime() * 1000 - activeAt));
-      moved.add(move.domain);
+      const isDumped = await carryOut(move, site, activeAt === undefined ? undefined : onWall(activeAt));
+      const now = os.uptime() * 1000;
+      // Or one that wakes before the next look would seem to have been awake all the time; and one that
+      // said that it is busy is not asked again each time.
+      moved.set(move.domain, { ...(move.do !== 'dump' && { state: 'frozen', since: now }), ...(isDumped && { triedAt: now }) });
     } catch (error) {
       report(`<4>${move.domain}: it could not be put to sleep: ${reasonOf(error)}`);
     }
@@ -74,11 +79,9 @@ async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report
   await exclusively(async () => {
     const memory = parseMemory(await readIfThere(paths.idleFile));
     const moving = Object.fromEntries(Object.entries(memory.moving).filter(([domain]) => !moves.some((move) => move.domain === domain)));
-    // Or one that wakes before the next look would seem to have been awake all the time; and one that
-    // said that it is busy is not asked again each time.
-    const seen = [...moved].flatMap((domain) => {
+    const seen = [...moved].flatMap(([domain, change]) => {
       const last = memory.seen[domain] ?? round.seen.get(domain);
-      return last ? [[domain, { ...last, state: 'frozen', since: os.uptime() * 1000 } satisfies Seen] as const] : [];
+      return last ? [[domain, { ...last, ...change } satisfies Seen] as const] : [];
     });
     await keep({ ...memory, moving, seen: { ...memory.seen, ...Object.fromEntries(seen) } });
   });
@@ -105,8 +108,10 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
       connections: connections.get(known.site) ?? 0, visits: ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, rules: known.idle,
     };
+    const next = remember(site, before.seen[known.domain], now);
+    if (frozen && known.backedUp) site.dumpAt = await dumpAt(known.domain, next);
     looks.push(site);
-    seen.set(known.domain, remember(site, before.seen[known.domain], now));
+    seen.set(known.domain, next);
   }
   const { swapBytes } = machineMemory();
   const moving = Object.entries(memory.moving).filter(([, until]) => until > now);
@@ -122,6 +127,21 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
     await tellWakes(memory, before, seen);
   }
   return { looks, seen, known: new Map(Object.entries(memory.known)), machine, ways, moves };
+}
+
+/** When a site is due to be dumped while it stands still; undefined when nothing has changed since its last dump. */
+async function dumpAt(domain: string, { activeAt, triedAt }: Seen): Promise<number | undefined> {
+  const names = siteNames(domain);
+  const state = await readState(names);
+  if (!isUndumped(state, await usedAt(names, onWall(activeAt)), Date.now())) return undefined;
+  const dumpedAgo = state.dumpedAt === null ? undefined : Date.now() - Date.parse(state.dumpedAt);
+  // One in the future is from before the clock was set back, and counts for none.
+  return nextDump(dumpedAgo === undefined || dumpedAgo < 0 ? undefined : os.uptime() * 1000 - dumpedAgo, triedAt);
+}
+
+/** A time of looks as the clock has it now, ms since 1970. */
+function onWall(at: number): number {
+  return Date.now() - (os.uptime() * 1000 - at);
 }
 
 async function keep(memory: IdleMemory): Promise<void> {

@@ -3,7 +3,7 @@ import type { Docker } from '../effects/docker.ts';
 import { writeAtomic } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { isUndumped } from '../pure/backup.ts';
-import type { Move } from '../pure/idle.ts';
+import { dumpEveryMs, type Move } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { noteUnchanged, readState } from './backup-state.ts';
@@ -17,8 +17,6 @@ export interface SleepDeps {
   report: (line: string) => void;
 }
 
-const hourMs = 3_600_000;
-
 /** How long the busy program may take. */
 const busyMs = 10_000;
 
@@ -27,33 +25,46 @@ const busyMs = 10_000;
  * if that is due, and freezes or stops it. A visitor who comes meanwhile finds it awake, or is held
  * until it is again.
  * @param activeAt when it was last seen at work, ms since 1970
+ * @returns whether it was to be dumped for that, whatever came of it
  */
-export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite, activeAt: number | undefined): Promise<void> {
+export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite, activeAt: number | undefined): Promise<boolean> {
   const { systemd, report } = deps;
   const names = siteNames(known.domain);
+  if (what === 'dump') {
+    // Which thaws it, and freezes it again unless somebody has come.
+    await dump(systemd, names);
+    await pushOut(names);
+    return true;
+  }
   const before = runState(names.appCgroup);
   const inactive = await isInactive(systemd, names);
-  if (cause === 'idle' && before === 'running' && await isBusy(deps, names, known.idle.busy)) return;
+  if (cause === 'idle' && before === 'running' && await isBusy(deps, names, known.idle.busy)) return false;
   if (visited === true) report(`<4>${known.domain}: it is put to sleep though it has visitors: memory is short, and nothing else is left`);
   if (what === 'freeze') {
-    if (known.backedUp && await isDumpDue(names)) await dump(systemd, names);
+    const isDue = known.backedUp && await isDumpDue(names);
+    if (isDue) await dump(systemd, names);
     if (inactive) await withEntry(names, { from: before, to: 'frozen', cause }, () => freezeQuiet(systemd, names, shared.guardUnit));
     else await freezeAwake(systemd, names, cause);
-    // It would be read back at once, were it running.
-    if (runState(names.appCgroup) === 'frozen') await reclaim(names.appCgroup, () => runState(names.appCgroup) === 'frozen');
-    return;
+    await pushOut(names);
+    return isDue;
   }
   if (!inactive) {
     // On its way up it has a visitor, or somebody who started it.
     const { ActiveState: state } = await systemd.properties(names.service, 'Unit');
     if (state === 'active') await stopJob(systemd, names);
-    return;
+    return false;
   }
-  if (before === 'stopped') return;
+  if (before === 'stopped') return false;
   await withEntry(names, { from: before, to: 'asleep', cause }, async () => {
     if (known.backedUp) await dumpBeforeStop(systemd, names, activeAt);
     return stopQuiet(deps, names);
   });
+  return false;
+}
+
+/** What stands still goes out to swap; it would be read back at once, were it running. */
+async function pushOut({ appCgroup }: Pick<SiteNames, 'appCgroup'>): Promise<void> {
+  if (runState(appCgroup) === 'frozen') await reclaim(appCgroup, () => runState(appCgroup) === 'frozen');
 }
 
 /** Asks for the service's stop to freeze: only this very run of it. */
@@ -92,7 +103,7 @@ async function dump(systemd: Pick<Systemd, 'start'>, { dumpUnit }: Pick<SiteName
 /** Whether the last dump of a site is older than an hour. */
 export async function isDumpDue(names: Pick<SiteNames, 'backupState'>): Promise<boolean> {
   const { dumpedAt } = await readState(names);
-  return dumpedAt === null || Date.now() - Date.parse(dumpedAt) > hourMs || Date.parse(dumpedAt) > Date.now();
+  return dumpedAt === null || Date.now() - Date.parse(dumpedAt) > dumpEveryMs || Date.parse(dumpedAt) > Date.now();
 }
 
 async function isBusy({ docker, report }: SleepDeps, { container, domain }: SiteNames, busy: readonly string[] | undefined): Promise<boolean> {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { budgetOf, cpuFloor, decide, holds, isKeptAwake, nextMove, parseAwakeTimes, parseNeed, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { budgetOf, cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, parseNeed, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
 
 const minuteMs = 60_000;
 const now = 100 * minuteMs;
@@ -264,4 +264,32 @@ test('what all sites may hold is a share of the memory, or a size', (t) => {
 test('what a wake asks for is read, and nothing else', (t) => {
   t.deepEqual(parseNeed('1048576:my-site.example.com'), { bytes: 1_048_576, id: 'my-site.example.com' });
   for (const text of ['', '5', ':a', '5:', '-5:a', '5:a/b', '5:a:b', '5 :a', 'x:a']) t.is(parseNeed(text), undefined, text);
+});
+
+test('a frozen site that was used after its last dump is dumped when that is due, also while it is to stay', (t) => {
+  const dumped: [what: string, look: Partial<Look>, moves: string[]][] = [
+    ['due', { dumpAt: now }, ['a: dump idle']],
+    ['not yet', { dumpAt: now + 1 }, []],
+    ['nothing has changed', {}, []],
+    ['in use', { dumpAt: now, isUsed: true }, []],
+    ['awake', { dumpAt: now, state: 'awake' }, []],
+    ['one that never sleeps, frozen by others', { dumpAt: now, rules: never }, ['a: dump idle']],
+    ['one that makes room', { dumpAt: now, memoryBytes: 1001 }, ['a: stop memory']],
+  ];
+  for (const [what, found, expected] of dumped) t.deepEqual(moves([['a', { state: 'frozen', ...found }, minutes(1)]]), expected, what);
+  t.deepEqual(moves([['a', { state: 'frozen', dumpAt: now }, minutes(30)]]), ['a: stop idle'], 'its stop dumps it');
+  t.deepEqual(moves([['a', { state: 'frozen', dumpAt: now, isUsed: false }, minutes(1)], ['b', { state: 'frozen', isUsed: true }, 0]], { pressure: 99 }), ['a: stop memory'], 'while memory is short');
+});
+
+test('a dump comes an hour after the last one or the last try, and at once when there was none', (t) => {
+  t.is(nextDump(undefined, undefined), 0);
+  t.is(nextDump(5, undefined), 5 + dumpEveryMs);
+  t.is(nextDump(5, 7), 7 + dumpEveryMs);
+  t.is(nextDump(undefined, 7), 7 + dumpEveryMs);
+  t.is(nextDump(9, 7), 9 + dumpEveryMs);
+});
+
+test('the last try of a dump is remembered, also of a container before', (t) => {
+  t.is(remember(look(), seen({ triedAt: 3 }), now).triedAt, 3);
+  t.is(remember(look({ cpuUs: 1 }), seen({ triedAt: 3 }), now).triedAt, 3);
 });
