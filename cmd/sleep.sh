@@ -10,6 +10,8 @@ state=${SITEGEN_LOCK%.lock}
 request='' cause=''
 read -r request cause 2>/dev/null <"$state.freeze"
 [[ ! -e $state.freeze ]] || rm -f "$state.freeze"
+# One for a stop begins with "stop-", and has only the cause to tell.
+[[ $request == *"$INVOCATION_ID" ]] || cause=''
 
 # told TO TEXT FIELD…: one entry in the journal for the transition.
 told() {

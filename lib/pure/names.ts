@@ -29,7 +29,8 @@ export interface SiteNames {
   cidFile: string;
   /** flock(2): held while the container is made or replaced; not empty while a wake has to wait for it. */
   lockFile: string;
-  /** There when the service's next stop is to freeze the container: the invocation id of that very run. */
+  /** There when the service's next stop is to freeze the container: the invocation id of that very run, and the
+   * cause; with `stop-` before it there is the cause alone. */
   freezeFile: string;
   /** There while wakes have failed: how many, and until when visitors are refused at once; ms since 1970. */
   failedFile: string;

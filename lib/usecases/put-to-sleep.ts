@@ -44,14 +44,12 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
     const isDue = known.backedUp && await isDumpDue(names);
     if (isDue) await dump(systemd, names);
     if (inactive) await withEntry(names, { from: before, to: 'frozen', cause }, () => freezeQuiet(systemd, names, shared.guardUnit));
-    else await freezeAwake(systemd, names, cause);
+    else await sleepAwake(systemd, names, 'freeze', cause);
     await pushOut(names);
     return isDue;
   }
   if (!inactive) {
-    // On its way up it has a visitor, or somebody who started it.
-    const { ActiveState: state } = await systemd.properties(names.service, 'Unit');
-    if (state === 'active') await stopJob(systemd, names);
+    await sleepAwake(systemd, names, 'stop', cause);
     return false;
   }
   if (before === 'stopped') return false;
@@ -67,17 +65,18 @@ async function pushOut({ appCgroup }: Pick<SiteNames, 'appCgroup'>): Promise<voi
   if (runState(appCgroup) === 'frozen') await reclaim(appCgroup, () => runState(appCgroup) === 'frozen');
 }
 
-/** Asks for the service's stop to freeze: only this very run of it. */
-async function freezeAwake(systemd: Systemd, names: SiteNames, cause: string): Promise<void> {
+/** Stops the service, and asks that stop to freeze, or only tells why it comes: for this very run of it. */
+export async function sleepAwake(systemd: Pick<Systemd, 'properties' | 'stop'>, names: Pick<SiteNames, 'service' | 'freezeFile'>, what: 'freeze' | 'stop', cause: string): Promise<void> {
   const { InvocationID: id, ActiveState: state } = await systemd.properties(names.service, 'Unit');
-  // On its way up it has a visitor.
-  if (state !== 'active' || !(id instanceof Uint8Array)) return;
-  await writeAtomic({ path: names.freezeFile, content: `${Buffer.from(id).toString('hex')} ${cause}\n` });
+  // On its way up it has a visitor, or somebody who started it.
+  if (state !== 'active') return;
+  if (id instanceof Uint8Array) await writeAtomic({ path: names.freezeFile, content: `${what === 'freeze' ? '' : 'stop-'}${Buffer.from(id).toString('hex')} ${cause}\n` });
+  else if (what === 'freeze') return;
   await stopJob(systemd, names);
 }
 
 /** A visitor's start takes the place of the stop, which is no error. */
-async function stopJob(systemd: Systemd, { service }: SiteNames): Promise<void> {
+async function stopJob(systemd: Pick<Systemd, 'stop'>, { service }: Pick<SiteNames, 'service'>): Promise<void> {
   await systemd.stop(service).catch((error: unknown) => {
     if (!reasonOf(error).includes('canceled')) throw error;
   });

@@ -1,11 +1,11 @@
-import { utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { Docker } from '../../../lib/effects/docker.ts';
 import type { Systemd } from '../../../lib/effects/systemd.ts';
 import { siteNames } from '../../../lib/pure/names.ts';
 import { readState } from '../../../lib/usecases/backup-state.ts';
 import { activityOf, noteWork, parseMemory, type KnownSite } from '../../../lib/usecases/idle-memory.ts';
-import { dumpBeforeStop, putToSleep } from '../../../lib/usecases/put-to-sleep.ts';
+import { dumpBeforeStop, putToSleep, sleepAwake } from '../../../lib/usecases/put-to-sleep.ts';
 import { folder } from './_cgroup.ts';
 
 const known: KnownSite = {
@@ -72,4 +72,24 @@ test('what stands still is dumped before it is stopped only if it was used since
   t.deepEqual(await dump(dumpedAt - 1), dumped, 'somebody has worked in it without a visit');
   utimesSync(names.workFile, 0, 0);
   t.deepEqual(await dump(dumpedAt - 1), ['unchanged'], '… before the dump');
+});
+
+test('the stop of a service is told what it is for, and for which run', async (t) => {
+  const root = folder(t);
+  const names = { ...siteNames('quiet.invalid'), freezeFile: `${root}/freeze` };
+  const sleep = async (what: 'freeze' | 'stop', ActiveState = 'active') => {
+    let told = '';
+    await sleepAwake({
+      properties: () => Promise.resolve({ ActiveState, InvocationID: Uint8Array.of(0x0a, 0xff) }),
+      stop: () => {
+        told = readFileSync(names.freezeFile, 'utf8');
+        return Promise.resolve();
+      },
+    }, names, what, 'memory');
+    return told;
+  };
+  t.is(await sleep('freeze', 'activating'), '');
+  t.false(existsSync(names.freezeFile));
+  t.is(await sleep('freeze'), '0aff memory\n');
+  t.is(await sleep('stop'), 'stop-0aff memory\n');
 });
