@@ -17,9 +17,9 @@ const connect = () => (connected ??= (async () => {
 })());
 const actors: Actors = {
   report,
-  async carryOut(move, known, activeAt) {
+  async carryOut(move, known, past) {
     const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
-    return putToSleep(await connect(), move, known, activeAt);
+    return putToSleep(await connect(), move, known, past);
   },
   async isActive(domain) {
     const { systemd } = await connect();

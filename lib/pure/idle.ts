@@ -36,6 +36,8 @@ export interface Look {
   memoryBytes: number | undefined;
   /** Something of ours is at work in it: a dump, a job. */
   isUsed: boolean;
+  /** It is a dump. */
+  isDumped?: boolean;
   /** When one that is frozen is due to be dumped, as it was used after its last dump; undefined when it was not. */
   dumpAt?: number | undefined;
   rules: IdleRules;
@@ -101,7 +103,9 @@ const quietGraceMs = 20_000;
 
 /** Takes a look into what is remembered. */
 export function remember(look: Look, before: Seen | undefined, now: number): Seen {
-  const { cpuUs, trafficBytes, visits, state } = look;
+  const { cpuUs, trafficBytes, visits } = look;
+  // What is thawed for its dump is frozen again after that, and its time goes on.
+  const state = look.isDumped === true && look.state === 'quiet' && before?.state === 'frozen' ? 'frozen' : look.state;
   const counts = { at: now, cpuUs, trafficBytes, visits, state, peakBytes: look.memoryBytes, triedAt: before?.triedAt };
   // A new container counts from the beginning.
   if (!before || before.cpuUs > cpuUs || before.trafficBytes > trafficBytes) return { ...counts, activeAt: now, since: now };
@@ -116,7 +120,7 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
     peakBytes: look.memoryBytes === undefined ? undefined : Math.max(look.memoryBytes, before.peakBytes ?? 0),
     activeAt: works || isVisited || hasWoken ? now : before.activeAt,
     // Whoever has just used it may not be done.
-    since: state === before.state && !look.isUsed ? before.since : now,
+    since: state === before.state && (!look.isUsed || state === 'frozen') ? before.since : now,
   };
 }
 

@@ -15,6 +15,12 @@ export interface KnownSite {
   idle: Workload['idle'];
 }
 
+/** What looks have seen of a site: when it was last at work, and when a dump of it was last tried; ms since 1970. */
+export interface Past {
+  activeAt?: number | undefined;
+  triedAt?: number | undefined;
+}
+
 /** What is kept between two rounds; all of it can be lost. */
 export interface IdleMemory {
   /** By domain. */

@@ -8,9 +8,10 @@ import { budgetOf, decide, holds, nextDump, remember, type Look, type Machine, t
 import { isUndumped } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
+import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
 import { readState } from './backup-state.ts';
-import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite } from './idle-memory.ts';
+import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
 
 /** A look at all sites that run. */
 export interface Round {
@@ -25,8 +26,8 @@ export interface Round {
 
 /** What carries moves out. */
 export interface Actors {
-  /** @param known of the site @param activeAt when it was last seen at work, ms since 1970 @returns whether it was to be dumped */
-  carryOut: (move: Move, known: KnownSite, activeAt: number | undefined) => Promise<boolean>;
+  /** @param known of the site @param past what looks have seen of it @returns whether it was to be dumped */
+  carryOut: (move: Move, known: KnownSite, past: Past) => Promise<boolean>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
   report: (line: string) => void;
@@ -45,8 +46,11 @@ const exclusively = <T>(action: () => Promise<T>) => withLock(`${paths.idleFile}
  */
 export async function idleRound(actors: Actors): Promise<number> {
   const round = await exclusively(() => look());
-  if (round.looks.length > 0) await mendWays(round, actors);
-  await carryOutAll(round, actors);
+  try {
+    if (round.looks.length > 0) await mendWays(round, actors);
+  } finally {
+    await carryOutAll(round, actors);
+  }
   return round.looks.length;
 }
 
@@ -59,15 +63,21 @@ export async function makeRoom(actors: Actors, need: Need): Promise<void> {
   await carryOutAll(round, actors);
 }
 
-async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report }: Actors): Promise<void> {
-  if (moves.length === 0) return;
+/** How many sites are put to sleep at once. */
+const atOnce = 4;
+
+/**
+ * Carries moves out side by side, those that make room first: one that takes long keeps no other.
+ * @returns what changes by that in what is remembered of each site
+ */
+export async function carryOutMoves(moves: readonly Move[], siteOf: (domain: string) => { known: KnownSite; past: Past } | undefined, { carryOut, report }: Pick<Actors, 'carryOut' | 'report'>): Promise<Map<string, Partial<Seen>>> {
   const moved = new Map<string, Partial<Seen>>();
-  for (const move of moves) {
-    const site = [...known.values()].find(({ domain }) => domain === move.domain);
-    if (!site) continue;
+  const ordered = [...moves.filter(({ cause }) => cause === 'memory'), ...moves.filter(({ cause }) => cause !== 'memory')];
+  await inParallel(ordered, atOnce, async (move) => {
+    const site = siteOf(move.domain);
+    if (!site) return;
     try {
-      const activeAt = round.seen.get(move.domain)?.activeAt;
-      const isDumped = await carryOut(move, site, activeAt === undefined ? undefined : onWall(activeAt));
+      const isDumped = await carryOut(move, site.known, site.past);
       const now = os.uptime() * 1000;
       // Or one that wakes before the next look would seem to have been awake all the time; and one that
       // said that it is busy is not asked again each time.
@@ -75,7 +85,18 @@ async function carryOutAll({ known, moves, ...round }: Round, { carryOut, report
     } catch (error) {
       report(`<4>${move.domain}: it could not be put to sleep: ${reasonOf(error)}`);
     }
-  }
+  });
+  return moved;
+}
+
+async function carryOutAll(round: Round, actors: Actors): Promise<void> {
+  const { moves, known } = round;
+  if (moves.length === 0) return;
+  const sites = new Map([...known.values()].map((site) => [site.domain, site]));
+  const moved = await carryOutMoves(moves, (domain) => {
+    const [site, seen] = [sites.get(domain), round.seen.get(domain)];
+    return site && { known: site, past: { activeAt: seen && onWall(seen.activeAt), triedAt: seen?.triedAt === undefined ? undefined : onWall(seen.triedAt) } };
+  }, actors);
   await exclusively(async () => {
     const memory = parseMemory(await readIfThere(paths.idleFile));
     const moving = Object.fromEntries(Object.entries(memory.moving).filter(([domain]) => !moves.some((move) => move.domain === domain)));
@@ -101,12 +122,12 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
   const now = os.uptime() * 1000;
   const looks: Look[] = [];
   const seen = new Map<string, Seen>();
-  for (const { id, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed } of groups) {
+  for (const { id, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped } of groups) {
     const known = memory.known[id];
     if (!known) continue;
     const site: Look = {
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
-      connections: connections.get(known.site) ?? 0, visits: ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, rules: known.idle,
+      connections: connections.get(known.site) ?? 0, visits: ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
     };
     const next = remember(site, before.seen[known.domain], now);
     if (frozen && known.backedUp) site.dumpAt = await dumpAt(known.domain, next);

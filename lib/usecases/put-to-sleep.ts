@@ -7,7 +7,7 @@ import { dumpEveryMs, type Move } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { noteUnchanged, readState } from './backup-state.ts';
-import { usedAt, type KnownSite } from './idle-memory.ts';
+import { usedAt, type KnownSite, type Past } from './idle-memory.ts';
 import { freezeQuiet, isInactive, stopQuiet, withEntry } from './quiet.ts';
 
 /** What it takes to put a site to sleep. */
@@ -17,6 +17,9 @@ export interface SleepDeps {
   report: (line: string) => void;
 }
 
+/** For how long a dump is waited for. */
+const dumpWaitMs = 30_000;
+
 /** How long the busy program may take. */
 const busyMs = 10_000;
 
@@ -24,10 +27,10 @@ const busyMs = 10_000;
  * Carries out what was decided about a site: asks its busy program, dumps it while it is reachable
  * if that is due, and freezes or stops it. A visitor who comes meanwhile finds it awake, or is held
  * until it is again.
- * @param activeAt when it was last seen at work, ms since 1970
+ * @param past what looks have seen of it
  * @returns whether it was to be dumped for that, whatever came of it
  */
-export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite, activeAt: number | undefined): Promise<boolean> {
+export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: Move, known: KnownSite, past: Past): Promise<boolean> {
   const { systemd, report } = deps;
   const names = siteNames(known.domain);
   if (what === 'dump') {
@@ -41,8 +44,8 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   if (cause === 'idle' && before === 'running' && await isBusy(deps, names, known.idle.busy)) return false;
   if (visited === true) report(`<4>${known.domain}: it is put to sleep though it has visitors: memory is short, and nothing else is left`);
   if (what === 'freeze') {
-    const isDue = known.backedUp && await isDumpDue(names);
-    if (isDue) await dump(systemd, names);
+    const isDue = known.backedUp && await isDumpDue(names) && !(past.triedAt !== undefined && Date.now() - past.triedAt < dumpEveryMs);
+    if (isDue && !await dump(systemd, names)) return true;
     if (inactive) await withEntry(names, { from: before, to: 'frozen', cause }, () => freezeQuiet(systemd, names, shared.guardUnit));
     else await sleepAwake(systemd, names, 'freeze', cause);
     await pushOut(names);
@@ -53,11 +56,9 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
     return false;
   }
   if (before === 'stopped') return false;
-  await withEntry(names, { from: before, to: 'asleep', cause }, async () => {
-    if (known.backedUp) await dumpBeforeStop(systemd, names, activeAt);
-    return stopQuiet(deps, names);
-  });
-  return false;
+  const dumped = known.backedUp ? await dumpBeforeStop(systemd, names, past) : 'not due';
+  if (dumped !== 'late') await withEntry(names, { from: before, to: 'asleep', cause }, () => stopQuiet(deps, names));
+  return dumped !== 'not due';
 }
 
 /** What stands still goes out to swap; it would be read back at once, were it running. */
@@ -82,21 +83,31 @@ async function stopJob(systemd: Pick<Systemd, 'stop'>, { service }: Pick<SiteNam
   });
 }
 
-/** Dumps what stands still, if it was used since its last dump; it runs after that. */
-export async function dumpBeforeStop(systemd: Pick<Systemd, 'thaw' | 'start'>, names: DumpNames, activeAt: number | undefined): Promise<void> {
-  if (isUndumped(await readState(names), await usedAt(names, activeAt), Date.now())) {
-    await systemd.thaw(names.appSlice);
-    await dump(systemd, names);
-  } else {
+/**
+ * Dumps what stands still, if it was used since its last dump; the dump thaws it for itself.
+ * @returns `late`: the dump goes on
+ */
+export async function dumpBeforeStop(systemd: Pick<Systemd, 'start'>, names: DumpNames, { activeAt, triedAt }: Past, waitMs = dumpWaitMs): Promise<'not due' | 'over' | 'late'> {
+  const used = await usedAt(names, activeAt);
+  if (!isUndumped(await readState(names), used, Date.now())) {
     await noteUnchanged(names, new Date());
+    return 'not due';
   }
+  // A dump that failed keeps no site running.
+  if (triedAt !== undefined && used !== undefined && triedAt > used) return 'not due';
+  return await dump(systemd, names, waitMs) ? 'over' : 'late';
 }
 
-type DumpNames = Pick<SiteNames, 'appSlice' | 'dumpUnit' | 'backupState' | 'stateLock' | 'workFile'>;
+type DumpNames = Pick<SiteNames, 'dumpUnit' | 'backupState' | 'stateLock' | 'workFile'>;
 
-/** Dumps fail with an alarm of their own; the site is put to sleep all the same, as its stop would. */
-async function dump(systemd: Pick<Systemd, 'start'>, { dumpUnit }: Pick<SiteNames, 'dumpUnit'>): Promise<void> {
-  await systemd.start(dumpUnit).catch(() => undefined);
+/**
+ * Dumps fail with an alarm of their own; the site is put to sleep all the same, as its stop would.
+ * @returns false when it takes longer than others should wait: it goes on, and a later look finds its site again
+ */
+async function dump(systemd: Pick<Systemd, 'start'>, { dumpUnit }: Pick<SiteNames, 'dumpUnit'>, waitMs = dumpWaitMs): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => { resolve(false); }, waitMs); });
+  return Promise.race([systemd.start(dumpUnit).then(() => true, () => true), late]).finally(() => { clearTimeout(timer); });
 }
 
 /** Whether the last dump of a site is older than an hour. */

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { budgetOf, cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, parseNeed, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
 
 const minuteMs = 60_000;
 const now = 100 * minuteMs;
@@ -74,6 +74,16 @@ test('a state lasts from the look that saw it first', (t) => {
 test('what is in use is in its state from the end of that on', (t) => {
   t.is(remember(look({ state: 'quiet', isUsed: true }), seen({ state: 'quiet' }), now).since, now);
   t.is(remember(look({ state: 'quiet' }), seen({ state: 'quiet' }), now).since, now - 10 * minuteMs);
+});
+
+test('the time of a frozen site goes on while it is dumped', (t) => {
+  const before = seen({ state: 'frozen' });
+  const during = remember(look({ state: 'quiet', isUsed: true, isDumped: true }), before, now);
+  t.is(during.since, before.since);
+  t.is(remember(look({ state: 'frozen' }), during, now + 1).since, before.since);
+  t.is(remember(look({ state: 'frozen', isUsed: true, isDumped: true }), before, now).since, before.since, 'before it is thawed');
+  t.is(remember(look({ state: 'quiet', isUsed: true }), before, now).since, now, 'not while a job runs');
+  t.is(remember(look({ state: 'awake', isUsed: true, isDumped: true }), before, now).since, now, 'nor when a visitor has come');
 });
 
 test('two looks in the same moment are no division by zero', (t) => {
@@ -252,18 +262,6 @@ test('what all hold is their sum, without what is not counted', (t) => {
 test('what sites hold that are left to others counts, and moves none of them', (t) => {
   t.deepEqual(moves(five, { otherBytes: 1 }), ['old: freeze memory']);
   t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false, otherBytes: 101 }), ['a: stop idle']);
-});
-
-test('what all sites may hold is a share of the memory, or a size', (t) => {
-  t.is(budgetOf('70%', 1001), 700);
-  t.is(budgetOf('12.5%', 800), 100);
-  t.is(budgetOf('2G', 1), 2 * 1024 ** 3);
-  t.is(budgetOf('much', 1), undefined);
-});
-
-test('what a wake asks for is read, and nothing else', (t) => {
-  t.deepEqual(parseNeed('1048576:my-site.example.com'), { bytes: 1_048_576, id: 'my-site.example.com' });
-  for (const text of ['', '5', ':a', '5:', '-5:a', '5:a/b', '5:a:b', '5 :a', 'x:a']) t.is(parseNeed(text), undefined, text);
 });
 
 test('a frozen site that was used after its last dump is dumped when that is due, also while it is to stay', (t) => {

@@ -24,7 +24,7 @@ async function stopOf(activeState: string, stop: () => Promise<void> = () => Pro
       return stop();
     },
   };
-  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known, undefined);
+  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known, {});
   return done;
 }
 
@@ -57,21 +57,28 @@ test('what stands still is dumped before it is stopped only if it was used since
   const root = folder(t);
   const names = { ...siteNames('quiet.invalid'), backupState: `${root}/state`, stateLock: `${root}/state.lock`, workFile: `${root}/work` };
   const dumpedAt = Date.now() - 600_000;
-  const dump = async (activeAt: number | undefined) => {
+  const dump = async (activeAt: number | undefined, triedAt?: number, takesMs = 0) => {
     const done: string[] = [];
     writeFileSync(names.backupState, JSON.stringify({ dumpedAt: new Date(dumpedAt).toISOString() }));
-    await dumpBeforeStop({ thaw: (unit) => Promise.resolve(done.push(`thaw ${unit}`)).then(() => undefined), start: (unit) => Promise.resolve(done.push(`start ${unit}`)).then(() => undefined) }, names, activeAt);
+    const start = (unit: string) => new Promise<void>((resolve) => {
+      done.push(`start ${unit}`);
+      setTimeout(resolve, takesMs);
+    });
+    done.push(await dumpBeforeStop({ start }, names, { activeAt, triedAt }, 100));
     const { unchangedAt } = await readState(names);
     return [...done, ...(unchangedAt === undefined ? [] : ['unchanged'])];
   };
-  const dumped = [`thaw ${names.appSlice}`, `start ${names.dumpUnit}`];
-  t.deepEqual(await dump(dumpedAt - 1), ['unchanged']);
+  const dumped = [`start ${names.dumpUnit}`, 'over'];
+  t.deepEqual(await dump(dumpedAt - 1), ['not due', 'unchanged']);
   t.deepEqual(await dump(dumpedAt + 1), dumped);
   t.deepEqual(await dump(undefined), dumped, 'nobody knows');
+  t.deepEqual(await dump(dumpedAt + 2, dumpedAt + 1), dumped, 'used since the last try too');
+  t.deepEqual(await dump(dumpedAt + 1, dumpedAt + 2), ['not due'], 'a dump that failed keeps no site running');
+  t.deepEqual(await dump(dumpedAt + 1, undefined, 5000), [`start ${names.dumpUnit}`, 'late']);
   await noteWork(names);
   t.deepEqual(await dump(dumpedAt - 1), dumped, 'somebody has worked in it without a visit');
   utimesSync(names.workFile, 0, 0);
-  t.deepEqual(await dump(dumpedAt - 1), ['unchanged'], '… before the dump');
+  t.deepEqual(await dump(dumpedAt - 1), ['not due', 'unchanged'], '… before the dump');
 });
 
 test('the stop of a service is told what it is for, and for which run', async (t) => {

@@ -2,7 +2,7 @@ import test from 'ava';
 import type { SiteGroup } from '../../../lib/effects/cgroup.ts';
 import { dumpsMs, stopAllQuiet, type QuietSite, type StopQuietDeps } from '../../../lib/usecases/stop-quiet.ts';
 
-const group = (id: string, service = false): SiteGroup => ({ id, appCgroup: `cgroup of ${id}`, service, frozen: !service, isUsed: false, cpuUs: 0, trafficBytes: 0, memoryBytes: 0 });
+const group = (id: string, service = false): SiteGroup => ({ id, appCgroup: `cgroup of ${id}`, service, frozen: !service, isUsed: false, isDumped: false, cpuUs: 0, trafficBytes: 0, memoryBytes: 0 });
 const site = (domain: string, due: boolean): QuietSite => ({ domain, service: `service of ${domain}`, container: `container of ${domain}`, dumpUnit: `dump of ${domain}`, isDumpDue: due, noteUnchanged: () => Promise.resolve() });
 
 /** Records what is done. Dumps of "slow" take all the time there is, those of "bad" fail; Docker does not stop "stuck". */
