@@ -49,12 +49,17 @@ delete element inet sitegen held_flows { $flows }"
 
 if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
-  if [[ -z $(direct) ]] && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+  if [[ -n $(direct) ]]; then
+    echo 'stays awake: a visitor came in the very moment'
+    systemctl start --no-block "$SITEGEN_UNIT"
+  elif systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
     # Thaws it should somebody stop the container by Docker's own means.
     systemctl start --no-block sitegen-guard.service
     told frozen 'asleep: frozen'
   else
-    echo 'stays awake: a visitor came in the very moment'
+    echo '<4>stays awake: it could not be frozen'
+    # What systemd has begun of it must not stay.
+    systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
     systemctl start --no-block "$SITEGEN_UNIT"
   fi
   exit 0

@@ -19,8 +19,8 @@ export interface Round {
   seen: ReadonlyMap<string, Seen>;
   known: ReadonlyMap<string, KnownSite>;
   machine: Machine;
-  /** Undefined while the rules are gone. */
-  ways: Ways | undefined;
+  /** Undefined while the rules are gone; text: why nobody can tell. */
+  ways: Ways | string | undefined;
   moves: readonly Move[];
 }
 
@@ -59,7 +59,7 @@ export async function makeRoom(actors: Actors, need: Need): Promise<void> {
   const round = await exclusively(() => look({ need }));
   const { looks, moves } = round;
   const left = looks.length > 0 && moves.length === 0 ? '; nobody is left who could make room' : '';
-  actors.report(`<5>${need.id} starts, and takes ${formatBytes(need.bytes)}; the others hold ${formatBytes(holds(looks))}${left}`);
+  actors.report(`<5>${need.id} starts, and takes ${formatBytes(need.bytes)}; the others hold ${formatBytes(holds(looks) + round.machine.otherBytes)}${left}`);
   await carryOutAll(round, actors);
 }
 
@@ -118,16 +118,21 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
   const groups = siteGroups();
   const memory = await learn(before, groups);
   const connections = groups.length === 0 ? new Map<string, number>() : await connectionsTo(memory.sites);
-  const ways = await waysOf();
+  const ways = await waysOf().catch(reasonOf);
   const now = os.uptime() * 1000;
+  // Of sites whose settings cannot be used, which stay as they are.
+  let otherBytes = 0;
   const looks: Look[] = [];
   const seen = new Map<string, Seen>();
   for (const { id, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped } of groups) {
     const known = memory.known[id];
-    if (!known) continue;
+    if (!known) {
+      otherBytes += memoryBytes ?? 0;
+      continue;
+    }
     const site: Look = {
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
-      connections: connections.get(known.site) ?? 0, visits: ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
+      connections: connections.get(known.site) ?? 0, visits: typeof ways === 'string' ? before.seen[known.domain]?.visits ?? 0 : ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
     };
     const next = remember(site, before.seen[known.domain], now);
     if (frozen && known.backedUp) site.dumpAt = await dumpAt(known.domain, next);
@@ -140,7 +145,7 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
   const isTaken = ({ domain }: Look) => moving.some(([each]) => each === domain) || domain === memory.known[need?.id ?? '']?.domain;
   const machine: Machine = {
     now, date: new Date(), budgetBytes: memory.budgetBytes, hasSwap: swapBytes > 0, pressure: memoryPressure() ?? 0,
-    otherBytes: holds(looks.filter((each) => isTaken(each))),
+    otherBytes: otherBytes + holds(looks.filter((each) => isTaken(each))),
   };
   const moves = decide(looks.filter((each) => !isTaken(each)), seen, machine, need?.bytes).filter(({ do: what, cause }) => !need || cause === 'memory' || what === 'stop');
   if (remembers) {
@@ -203,6 +208,10 @@ function stampOf(file: string): string {
 
 /** Rules that somebody has flushed come back, and so do entries that are missing in them. */
 async function mendWays({ looks, known, ways }: Round, { isActive, report }: Pick<Actors, 'isActive' | 'report'>): Promise<void> {
+  if (typeof ways === 'string') {
+    report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
+    return;
+  }
   if (!ways) {
     await restoreRules();
     report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');

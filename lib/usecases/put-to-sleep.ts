@@ -17,8 +17,9 @@ export interface SleepDeps {
   report: (line: string) => void;
 }
 
-/** For how long a dump is waited for. */
+/** For how long a dump is waited for, and the stop of a service. */
 const dumpWaitMs = 30_000;
+const stopWaitMs = 60_000;
 
 /** How long the busy program may take. */
 const busyMs = 10_000;
@@ -73,7 +74,8 @@ export async function sleepAwake(systemd: Pick<Systemd, 'properties' | 'stop'>, 
   if (state !== 'active') return;
   if (id instanceof Uint8Array) await writeAtomic({ path: names.freezeFile, content: `${what === 'freeze' ? '' : 'stop-'}${Buffer.from(id).toString('hex')} ${cause}\n` });
   else if (what === 'freeze') return;
-  await stopJob(systemd, names);
+  // It may have a dump of its own to make.
+  await within(stopWaitMs, stopJob(systemd, names));
 }
 
 /** A visitor's start takes the place of the stop, which is no error. */
@@ -105,9 +107,14 @@ type DumpNames = Pick<SiteNames, 'dumpUnit' | 'backupState' | 'stateLock' | 'wor
  * @returns false when it takes longer than others should wait: it goes on, and a later look finds its site again
  */
 async function dump(systemd: Pick<Systemd, 'start'>, { dumpUnit }: Pick<SiteNames, 'dumpUnit'>, waitMs = dumpWaitMs): Promise<boolean> {
+  return within(waitMs, systemd.start(dumpUnit).catch(() => undefined));
+}
+
+/** @returns false when something is not over by then; it goes on */
+async function within(ms: number, work: Promise<void>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => { resolve(false); }, waitMs); });
-  return Promise.race([systemd.start(dumpUnit).then(() => true, () => true), late]).finally(() => { clearTimeout(timer); });
+  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => { resolve(false); }, ms); });
+  return Promise.race([work.then(() => true), late]).finally(() => { clearTimeout(timer); });
 }
 
 /** Whether the last dump of a site is older than an hour. */
