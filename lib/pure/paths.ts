@@ -55,6 +55,8 @@ export const paths = {
   startsDir: '/run/sitegen/starts',
   /** What all sites may hold together, bytes, for the shim. */
   budgetFile: '/run/sitegen/budget',
+  /** A file for each process that works in a container for an admin. */
+  usesDir: '/run/sitegen/uses',
   /** How many sites may start at once, for the shim. */
   startsFile: '/var/lib/sitegen/starts',
   codeDir: '/usr/lib/sitegen',

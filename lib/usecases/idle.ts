@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import os from 'node:os';
 import { machineMemory, memoryPressure, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
 import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { usesOf } from '../effects/in-use.ts';
 import { withLock } from '../effects/lock.ts';
 import { connectionsTo, forward, restoreRules, unforward, waysOf, type Ways } from '../effects/network.ts';
 import { budgetOf, decide, holds, nextDump, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
@@ -116,6 +117,8 @@ async function carryOutAll(round: Round, actors: Actors): Promise<void> {
 export async function look({ need, remembers = true }: { need?: Need; remembers?: boolean } = {}): Promise<Round> {
   const before = parseMemory(await readIfThere(paths.idleFile));
   const groups = siteGroups();
+  // A shell in a container counts like a visitor's connection.
+  const uses = usesOf();
   const memory = await learn(before, groups);
   const connections = groups.length === 0 ? new Map<string, number>() : await connectionsTo(memory.sites);
   const ways = await waysOf().catch(reasonOf);
@@ -132,7 +135,7 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
     }
     const site: Look = {
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
-      connections: connections.get(known.site) ?? 0, visits: typeof ways === 'string' ? before.seen[known.domain]?.visits ?? 0 : ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
+      connections: (connections.get(known.site) ?? 0) + (uses.get(id) ?? 0), visits: typeof ways === 'string' ? before.seen[known.domain]?.visits ?? 0 : ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
     };
     const next = remember(site, before.seen[known.domain], now);
     if (frozen && known.backedUp) site.dumpAt = await dumpAt(known.domain, next);
