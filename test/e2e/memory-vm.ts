@@ -19,7 +19,7 @@ guestTest('of 20 sites that are visited in turn, as many run as the budget has r
   const began = await guest.sh('cp -a /etc/sitegen/sitegen.yaml /root/sitegen.yaml.before; date +%s.%N');
   try {
     await guest.sh(`for domain in ${domains.join(' ')}; do
-        printf 'domain: %s\\nimage: test/heavy:1\\ncertificate: none\\nready: {timeout: 3min}\\nstop: {timeout: 1s}\\nbackup: false\\n' $domain >/etc/sitegen/sites/$domain.yaml
+        printf 'domain: %s\\nimage: test/heavy:1\\ncertificate: none\\nready: {timeout: 3min}\\nstop: {timeout: 1s}\\nidle: {after: 12h}\\nbackup: false\\n' $domain >/etc/sitegen/sites/$domain.yaml
       done; sitegen apply --quiet`, { timeoutMs: 600_000 });
     const { stdout } = await guest.run(['sitegen', 'list', '--json'], { timeoutMs: 120_000 });
     const addresses = new Map((JSON.parse(stdout) as { domain: string; address: string }[]).map(({ domain, address }) => [domain, address]));
