@@ -1,12 +1,13 @@
 import { siteGroups } from '../lib/effects/cgroup.ts';
-import { withLock } from '../lib/effects/lock.ts';
-import { paths, shared, siteNames } from '../lib/pure/names.ts';
-import { idleRound } from '../lib/usecases/idle.ts';
+import { parseNeed } from '../lib/pure/idle.ts';
+import { shared, siteNames } from '../lib/pure/names.ts';
+import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
 import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
 
 /**
- * Run by sitegen-idle.service every few seconds while sites run: one round. D-Bus and Docker are
- * loaded only when there is something to do. Ends the timer when nothing runs any more.
+ * Run by sitegen-idle.service every few seconds while sites run: one round. Run as `room BYTES:ID` by
+ * sitegen-room@.service it has others make room for a site that starts. D-Bus and Docker are loaded
+ * only when there is something to do. Ends the timer when nothing runs any more.
  */
 const report = (line: string) => { console.error(line); };
 let connected: Promise<SleepDeps> | undefined;
@@ -14,19 +15,22 @@ const connect = () => (connected ??= (async () => {
   const [{ connectSystemd }, { connectDocker }] = await Promise.all([import('../lib/effects/systemd.ts'), import('../lib/effects/docker.ts')]);
   return { systemd: await connectSystemd(), docker: connectDocker(), report };
 })());
-
-const running = await withLock(`${paths.idleFile}.lock`, {}, () => idleRound({
+const actors: Actors = {
   report,
-  async carryOut(move, known) {
+  async carryOut(move, known, past) {
     const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
-    await putToSleep(await connect(), move, known);
+    return putToSleep(await connect(), move, known, past);
   },
   async isActive(domain) {
     const { systemd } = await connect();
     return (await systemd.list([siteNames(domain).service])).some(({ activeState }) => activeState === 'active');
   },
-}));
-if (running === 0) {
+};
+
+if (process.argv[2] === 'room') {
+  const need = parseNeed(process.argv[3] ?? '');
+  if (need) await makeRoom(actors, need);
+} else if (await idleRound(actors) === 0) {
   const { systemd } = await connect();
   await systemd.stop(shared.guardUnit);
   await systemd.stop(shared.idleTimer);

@@ -10,6 +10,8 @@ state=${SITEGEN_LOCK%.lock}
 request='' cause=''
 read -r request cause 2>/dev/null <"$state.freeze"
 [[ ! -e $state.freeze ]] || rm -f "$state.freeze"
+# One for a stop begins with "stop-", and has only the cause to tell.
+[[ $request == *"$INVOCATION_ID" ]] || cause=''
 
 # Tests have a visitor come at each single one, by a drop-in with this variable.
 step() { [[ -z ${SITEGEN_AT_STEP:-} ]] || "$SITEGEN_AT_STEP" "$1"; }
@@ -52,13 +54,18 @@ step released
 
 if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
-  if [[ -z $(direct) ]] && step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+  if [[ -n $(direct) ]]; then
+    echo 'stays awake: a visitor came in the very moment'
+    systemctl start --no-block "$SITEGEN_UNIT"
+  elif step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
     step frozen
     # Thaws it should somebody stop the container by Docker's own means.
     systemctl start --no-block sitegen-guard.service
     told frozen 'asleep: frozen'
   else
-    echo 'stays awake: a visitor came in the very moment'
+    echo '<4>stays awake: it could not be frozen'
+    # What systemd has begun of it must not stay.
+    systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
     systemctl start --no-block "$SITEGEN_UNIT"
   fi
   exit 0

@@ -47,6 +47,30 @@ release() {
   admitted=
 }
 
+# Has others make room where the site would not fit beside them: it takes what it held at most when it
+# last ran, or, where nobody knows, an eighth of what all may hold. No process while all fits, and
+# nothing where the kernel does not count memory.
+make_room() {
+  local site=${SITEGEN_CGROUP%/*} budget held swapped=0 need most stat
+  local all=${site%/*}
+  read -r budget </run/sitegen/budget && read -r held <"$all/memory.current" || return
+  read -r swapped <"$all/memory.swap.current"
+  if ! read -r need <"$state.memory"; then
+    need=$((budget / 8))
+    read -r most <"$site/memory.max" && [[ $most != max ]] && ((most < need)) && need=$most
+  fi
+  ((held + swapped + need > budget)) || return
+  # Without file pages that the kernel can read again, as the rounds of the idle timer count.
+  read -r -d '' stat <"$all/memory.stat"
+  [[ $stat =~ inactive_file\ ([0-9]+) ]] && ((held -= BASH_REMATCH[1]))
+  ((held + swapped + need > budget)) || return
+  if timeout 5 systemctl start "sitegen-room@$need:${state##*/}.service"; then
+    echo "memory is short, so others have made room: they held $((held + swapped)) of $budget bytes, and it takes $need"
+  else
+    echo "memory is short, and it starts before others have made room: they hold $((held + swapped)) of $budget bytes, and it takes $need"
+  fi
+} 2>/dev/null
+
 # It failed a moment ago, and is not tried again for each visitor.
 if [[ $cause == 'a visitor' && -e $state.failed ]]; then
   read -r _ until 2>/dev/null <"$state.failed" || until=0
@@ -69,6 +93,7 @@ else
   # A slice without anything in it is one whose container was killed while it was frozen.
   [[ ! -e $SITEGEN_CGROUP ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   admit
+  make_room
   wait_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
   # A container that went with connections open leaves the kernel asking for its address, once a
   # second by default, and the first connection to the new one waits for the next time.

@@ -14,6 +14,8 @@ export interface SiteGroup {
   frozen: boolean;
   /** A dump or a job of ours is at work in it. */
   isUsed: boolean;
+  /** It is a dump. */
+  isDumped: boolean;
   /** CPU time that its containers have used, microseconds. */
   cpuUs: number;
   /** Bytes that came to its containers and went from them, but for those among themselves on their loopback. */
@@ -29,9 +31,9 @@ export interface SiteGroup {
 export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
   const parent = `${root}/${shared.parentSlice}`;
   const helpers = `${root}/system.slice`;
-  const used = new Set(namesIn(helpers).flatMap((name) => {
-    const id = /^sitegen-(?:dump|job)@([^:]+)(?::.+)?\.service$/.exec(name)?.[1];
-    return id !== undefined && isPopulated(`${helpers}/${name}`) ? [id] : [];
+  const used = new Map(namesIn(helpers).flatMap((name) => {
+    const [, what, id] = /^sitegen-(dump|job)@([^:]+)(?::.+)?\.service$/.exec(name) ?? [];
+    return id !== undefined && isPopulated(`${helpers}/${name}`) ? [[id, what]] : [];
   }));
   return namesIn(parent).flatMap((slice): SiteGroup[] => {
     const escaped = /^site-(.+)\.slice$/.exec(slice)?.[1];
@@ -47,6 +49,7 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
       service: isPopulated(`${site}/site-${id}.service`),
       frozen: [app, ...scopes].some((group) => numberIn(`${group}/cgroup.events`, 'frozen') === 1),
       isUsed: used.has(id),
+      isDumped: used.get(id) === 'dump',
       cpuUs: numberIn(`${app}/cpu.stat`, 'usage_usec') ?? 0,
       trafficBytes: scopes.reduce((sum, scope) => sum + trafficOf(scope), 0),
       memoryBytes: memoryOf(site),

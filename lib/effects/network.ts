@@ -40,7 +40,7 @@ export async function removeRoute(sites: string): Promise<void> {
 
 async function tool(program: string, args: string[], input = ''): Promise<{ stdout: string }> {
   try {
-    const running = execute(program, args, { maxBuffer: 64 * 1024 * 1024 });
+    const running = execute(program, args, { maxBuffer: 64 * 1024 * 1024, env: { ...process.env, LC_ALL: 'C' } });
     running.child.stdin?.on('error', () => undefined).end(input);
     return await running;
   } catch (error) {
@@ -97,19 +97,29 @@ export interface Ways {
   visits: ReadonlyMap<string, number>;
 }
 
-/** Looks at the rules; undefined when they are gone. */
+/** Looks at the rules; undefined when they are gone. @throws SitegenError when that cannot be told */
 export async function waysOf(): Promise<Ways | undefined> {
   try {
-    const { stdout } = await execute('nft', ['list', 'table', 'inet', shared.table], { maxBuffer: 64 * 1024 * 1024 });
-    // Flushing takes the rules away and leaves what they look things up in.
-    if (!stdout.includes('map @awake')) return undefined;
-    return {
-      forwarded: new Set([...stdout.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
-      visits: new Map([...stdout.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
-    };
-  } catch {
-    return undefined;
+    return parseWays((await tool('nft', ['list', 'table', 'inet', shared.table])).stdout);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
   }
+}
+
+/** Reads the table as nft lists it; undefined for one that was flushed. */
+export function parseWays(text: string): Ways | undefined {
+  // Flushing takes the rules away and leaves what they look things up in.
+  if (!text.includes('map @awake')) return undefined;
+  return {
+    forwarded: new Set([...text.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
+    visits: new Map([...text.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
+  };
+}
+
+/** Whether nft has said that there is no such table, and not that it could not look. */
+export function isGone(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('nft failed: Error: No such file or directory');
 }
 
 /** Has the kernel send a site's new connections to its container. */

@@ -10,7 +10,7 @@ export interface Actual {
   /** Sockets and timers that start at boot. */
   enabled: ReadonlySet<string>;
   /** Our containers, by name. */
-  containers: ReadonlyMap<string, { specHash: string; domain: string }>;
+  containers: ReadonlyMap<string, { specHash: string; domain: string; running: boolean }>;
   /** Directories that are there, of those that are desired. */
   directories: ReadonlySet<string>;
 }
@@ -19,6 +19,7 @@ export interface Actual {
 export type Step =
   | { do: 'make directory'; path: string }
   | { do: 'stop'; unit: string }
+  | { do: 'stop container'; name: string; domain: string }
   | { do: 'remove container'; name: string; domain: string }
   | { do: 'write'; file: RenderedFile; before: string | undefined }
   | { do: 'remove file'; path: string }
@@ -57,6 +58,8 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   steps.push(...noTimers.filter((unit) => isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'stop', unit })));
   if (stopsSocket) steps.push({ do: 'stop', unit: names.socket });
   if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged || stale.length > 0)) steps.push({ do: 'stop', unit: names.service });
+  // What runs without its service: a frozen one above all.
+  if (!want.enabled && container?.running === true && !specChanged && !isUp(actual.units.get(names.service))) steps.push({ do: 'stop container', name: names.container, domain: names.domain });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
   if (want.container && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
   const listens = want.enabled && want.hasSocket;
@@ -118,6 +121,7 @@ export function describeStep(step: Step): string {
     case 'set limits': return 'put the limits in force';
     case 'reload': return 'reload systemd, once for all';
     case 'create container':
+    case 'stop container':
     case 'remove container': return `${step.do} ${step.name}`;
     case 'stop':
     case 'start':

@@ -1,3 +1,5 @@
+import { parseSize } from './quantities.ts';
+
 /** When sites fall asleep: which one, how deep, and why. Times are milliseconds of a clock that nobody sets. */
 
 /** What a site's settings say about it. */
@@ -34,6 +36,10 @@ export interface Look {
   memoryBytes: number | undefined;
   /** Something of ours is at work in it: a dump, a job. */
   isUsed: boolean;
+  /** It is a dump. */
+  isDumped?: boolean;
+  /** When one that is frozen is due to be dumped, as it was used after its last dump; undefined when it was not. */
+  dumpAt?: number | undefined;
   rules: IdleRules;
 }
 
@@ -48,6 +54,10 @@ export interface Seen {
   activeAt: number;
   /** Since when it is in this state. */
   since: number;
+  /** What its container held at most, bytes; undefined where the kernel does not count. */
+  peakBytes?: number | undefined;
+  /** When a dump of it was last tried from here. */
+  triedAt?: number | undefined;
 }
 
 /** The machine, as far as sites share it. */
@@ -60,12 +70,15 @@ export interface Machine {
   hasSwap: boolean;
   /** Percent of the time in which somebody waited for memory. */
   pressure: number;
+  /** What sites hold about which nothing is to be decided. */
+  otherBytes: number;
 }
 
 /** One thing to do, in this order. */
 export interface Move {
   domain: string;
-  do: 'freeze' | 'stop';
+  /** `dump`: of a frozen site, which is frozen again after that. */
+  do: 'freeze' | 'stop' | 'dump';
   /** `memory`: others need what it holds. */
   cause: 'idle' | 'memory';
   /** It had visitors, and nothing else was left. */
@@ -82,13 +95,18 @@ export const trafficFloor = 500;
 /** Above this much waiting, somebody has to make room. */
 export const pressureLimit = 20;
 
+/** What has changed is in a dump within this time, and no dump comes sooner after another, however often a site is woken. */
+export const dumpEveryMs = 3_600_000;
+
 /** For how long what runs without visitors is left alone: whoever has woken it may be about to begin. */
 const quietGraceMs = 20_000;
 
 /** Takes a look into what is remembered. */
 export function remember(look: Look, before: Seen | undefined, now: number): Seen {
-  const { cpuUs, trafficBytes, visits, state } = look;
-  const counts = { at: now, cpuUs, trafficBytes, visits, state };
+  const { cpuUs, trafficBytes, visits } = look;
+  // What is thawed for its dump is frozen again after that, and its time goes on.
+  const state = look.isDumped === true && look.state === 'quiet' && before?.state === 'frozen' ? 'frozen' : look.state;
+  const counts = { at: now, cpuUs, trafficBytes, visits, state, peakBytes: look.memoryBytes, triedAt: before?.triedAt };
   // A new container counts from the beginning.
   if (!before || before.cpuUs > cpuUs || before.trafficBytes > trafficBytes) return { ...counts, activeAt: now, since: now };
   const seconds = Math.max(0.001, (now - before.at) / 1000);
@@ -99,9 +117,10 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
   const hasWoken = state === 'awake' && before.state !== 'awake';
   return {
     ...counts,
+    peakBytes: look.memoryBytes === undefined ? undefined : Math.max(look.memoryBytes, before.peakBytes ?? 0),
     activeAt: works || isVisited || hasWoken ? now : before.activeAt,
     // Whoever has just used it may not be done.
-    since: state === before.state && !look.isUsed ? before.since : now,
+    since: state === before.state && (!look.isUsed || state === 'frozen') ? before.since : now,
   };
 }
 
@@ -109,11 +128,19 @@ export function remember(look: Look, before: Seen | undefined, now: number): See
  * What a site does next if nobody comes, and when; undefined when nothing.
  * @returns `at` in the past: it is due
  */
-export function nextMove({ state, rules, isUsed, connections }: Look, { activeAt, since }: Seen, machine: Pick<Machine, 'date'>): { do: Move['do']; at: number } | undefined {
+export function nextMove({ state, rules, isUsed, connections }: Look, { activeAt, since }: Seen, machine: Pick<Machine, 'date'>): { do: 'freeze' | 'stop'; at: number } | undefined {
   if (isUsed || rules.never || isKeptAwake(rules, machine.date)) return undefined;
   if (state === 'frozen') return { do: 'stop', at: since + rules.stopAfterMs };
   if (connections > 0) return undefined;
   return { do: rules.freeze ? 'freeze' : 'stop', at: state === 'quiet' ? since + quietGraceMs : activeAt + rules.afterMs };
+}
+
+/**
+ * When a site is dumped that was used after its last dump: an hour after that, or after a try that failed.
+ * @param dumpedAt undefined when it never was
+ */
+export function nextDump(dumpedAt: number | undefined, triedAt: number | undefined): number {
+  return Math.max(dumpedAt === undefined ? 0 : dumpedAt + dumpEveryMs, triedAt === undefined ? 0 : triedAt + dumpEveryMs);
 }
 
 /** Whether `idle.awake` has a site stay awake now. */
@@ -136,17 +163,22 @@ export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, 
   for (const look of looks) {
     const known = seen.get(look.domain);
     const next = known && nextMove(look, known, machine);
-    if (!next || next.at > machine.now) continue;
+    if (!next || next.at > machine.now) {
+      // Not while memory is short, as it takes what it holds out of swap.
+      const isDue = look.state === 'frozen' && !look.isUsed && look.dumpAt !== undefined && look.dumpAt <= machine.now && machine.pressure <= pressureLimit;
+      if (isDue) moves.set(look.domain, { domain: look.domain, do: 'dump', cause: 'idle' });
+      continue;
+    }
     // Where there is no swap a frozen site holds what it held.
-    const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + needBytes <= machine.budgetBytes;
+    const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + machine.otherBytes + needBytes <= machine.budgetBytes;
     moves.set(look.domain, { domain: look.domain, do: next.do === 'freeze' && !fits ? 'stop' : next.do, cause: 'idle' });
   }
   for (const move of makeRoom(looks, seen, machine, needBytes)) if (moves.get(move.domain)?.do !== 'stop') moves.set(move.domain, move);
   return [...moves.values()];
 }
 
-function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, hasSwap, pressure }: Machine, needBytes: number): Move[] {
-  let over = budgetBytes === undefined ? 0 : holds(looks) + needBytes - budgetBytes;
+function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, hasSwap, pressure, otherBytes }: Machine, needBytes: number): Move[] {
+  let over = budgetBytes === undefined ? 0 : holds(looks) + otherBytes + needBytes - budgetBytes;
   // Without a number the least recently used one goes, and the next look tells whether that was enough.
   if (over <= 0 && pressure > pressureLimit) over = 1;
   if (over <= 0) return [];
@@ -165,6 +197,24 @@ function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { bud
   for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each))) take(look, 'stop', 1);
   for (const look of free.filter((each) => isVisited(each))) take(look, 'stop', 1, true);
   return moves;
+}
+
+/** What `machine.memory` means on a machine, bytes. */
+export function budgetOf(memory: string, totalBytes: number): number | undefined {
+  const percent = /^([\d.]+)%$/.exec(memory)?.[1];
+  return percent === undefined ? parseSize(memory) : Math.floor((totalBytes * Number(percent)) / 100);
+}
+
+/** A site that is about to start, and what it will take. */
+export interface Need {
+  id: string;
+  bytes: number;
+}
+
+/** Reads what the shim of a site that starts asks for: `BYTES:ID`. */
+export function parseNeed(text: string): Need | undefined {
+  const [, bytes, id] = /^(\d{1,15}):([a-z0-9._-]+)$/.exec(text) ?? [];
+  return id === undefined ? undefined : { id, bytes: Number(bytes) };
 }
 
 /** What all sites hold together, bytes. */

@@ -29,12 +29,17 @@ export interface SiteNames {
   cidFile: string;
   /** flock(2): held while the container is made or replaced; not empty while a wake has to wait for it. */
   lockFile: string;
-  /** There when the service's next stop is to freeze the container: the invocation id of that very run. */
+  /** There when the service's next stop is to freeze the container: the invocation id of that very run, and the
+   * cause; with `stop-` before it there is the cause alone. */
   freezeFile: string;
   /** There while wakes have failed: how many, and until when visitors are refused at once; ms since 1970. */
   failedFile: string;
   /** How many kills for memory the slice had counted when a container's end was last looked at. */
   oomFile: string;
+  /** What it held at most since it was last started, bytes: what its next start needs. */
+  memoryFile: string;
+  /** Written by whoever works in the container without being a visitor: its time is that of the last such work. */
+  workFile: string;
   settingsFile: string;
   /** The site's certificate and key, and the same in one file for the router. */
   certDir: string;
@@ -158,6 +163,8 @@ export function siteNames(domain: string): SiteNames {
     freezeFile: `${paths.runDir}/sites/${id}.freeze`,
     failedFile: `${paths.runDir}/sites/${id}.failed`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
+    memoryFile: `${paths.runDir}/sites/${id}.memory`,
+    workFile: `${paths.runDir}/sites/${id}.work`,
     settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,

@@ -53,6 +53,10 @@ export const paths = {
   /** What the last round of the idle timer knew, and the locks of the sites that are starting. */
   idleFile: '/run/sitegen/idle.json',
   startsDir: '/run/sitegen/starts',
+  /** What all sites may hold together, bytes, for the shim. */
+  budgetFile: '/run/sitegen/budget',
+  /** A file for each process that works in a container for an admin. */
+  usesDir: '/run/sitegen/uses',
   /** How many sites may start at once, for the shim. */
   startsFile: '/var/lib/sitegen/starts',
   codeDir: '/usr/lib/sitegen',

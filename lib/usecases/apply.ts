@@ -72,7 +72,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await deps.systemd.reload();
   }
   await forEach('limits', ['set limits'], runAll);
-  await forEach('sites', ['stop', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
+  await forEach('sites', ['stop', 'stop container', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
     const { socket, lockFile } = siteNames(plan.domain);
     const replace = () => runAll(plan, steps).finally(async () => {
       const stopped = steps.some((step) => step.do === 'stop' && step.unit === socket);
@@ -129,6 +129,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       await remove(timerStamp(unit));
       // What it failed with last is nobody's concern any more.
       for (const each of Object.values(bothUnits(unit))) await systemd.resetFailed(each);
+      break;
+    }
+    case 'stop container': {
+      await stopSite({ systemd, docker }, siteNames(step.domain));
       break;
     }
     case 'remove container': {

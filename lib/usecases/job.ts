@@ -13,6 +13,7 @@ import { formatMs } from '../pure/quantities.ts';
 import type { Site, Workload } from '../pure/site.ts';
 import { readFence } from './fence.ts';
 import { needsFirstStart, readPending } from './first-start.ts';
+import { noteWork } from './idle-memory.ts';
 import { isDumpDue } from './put-to-sleep.ts';
 import { freezeQuiet, isInactive, stopQuiet, thawSite } from './quiet.ts';
 import { siteOfId } from './read-sites.ts';
@@ -88,7 +89,8 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
     }
     await giveBack();
     const ready = performance.now();
-    await runCommand(deps, names, job);
+    await noteWork(names);
+    await runCommand(deps, names, job).finally(() => noteWork(names));
     await say(`done: ${before === 'visited' ? 'awake' : before}; wait ${Math.round(turned - began)} ms, wake ${Math.round(ready - turned)} ms, run ${formatMs(performance.now() - ready)}`);
     return undefined;
   } finally {
@@ -192,7 +194,7 @@ async function sleepAgain(deps: JobDeps, names: SiteNames, before: Before, { wor
   // It has ended, or was stopped, replaced or moved away.
   if (runState(names.appCgroup) === 'stopped') return;
   const stops = before === 'stopped' || workload?.idle.freeze === false;
-  if (backedUp && await isDumpDue(names, stops ? 0 : undefined)) await Promise.race([systemd.start(names.dumpUnit).catch(() => undefined), aborted(signal)]);
+  if (backedUp && (stops || await isDumpDue(names))) await Promise.race([systemd.start(names.dumpUnit).catch(() => undefined), aborted(signal)]);
   const by = { byJob: true, timeoutS: sleepLockS };
   // One that others have begun would stand still in the middle.
   await withLock(names.dumpLock, { signal }, () => (stops ? stopQuiet(deps, names, by) : freezeQuiet(systemd, names, shared.guardUnit, by)));

@@ -73,6 +73,8 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   await remove(names.settingsFile);
   // Or what comes back under this name would be forwarded.
   await remove(names.fenceFile);
+  await remove(names.memoryFile);
+  await remove(names.workFile);
   await removeCheckout(plan.domain);
   if (plan.purge) {
     await remove(names.siteDir);

@@ -2,16 +2,19 @@ import type { SiteGroup } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { readIfThere } from '../effects/files.ts';
 import type { tellTransition } from '../effects/journal.ts';
+import { isUndumped } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
-import { readState } from './backup-state.ts';
+import { noteUnchanged, readState } from './backup-state.ts';
 import { siteOfId } from './read-sites.ts';
-import { activityOf } from './idle-memory.ts';
+import { activityOf, usedAt } from './idle-memory.ts';
 
 /** A site whose container runs without its service. */
 export interface QuietSite extends Pick<SiteNames, 'domain' | 'service' | 'container' | 'dumpUnit'> {
   isDumpDue: boolean;
+  /** Notes for whoever looks after backups that it needed no dump; nothing when it did. */
+  noteUnchanged: () => Promise<void>;
 }
 
 /** What it takes, without D-Bus. */
@@ -47,11 +50,12 @@ export async function stopAllQuiet(groups: readonly SiteGroup[], { thaw, siteOf,
   await inParallel(quiet, atOnce, async ({ id, frozen }) => {
     const site = await siteOf(id).catch(() => undefined);
     if (!site) return;
-    const { domain, service, container, dumpUnit, isDumpDue } = site;
+    const { domain, service, container, dumpUnit, isDumpDue, noteUnchanged } = site;
     try {
       const left = end - now().getTime();
       if (isDumpDue && left > 0) await start(dumpUnit, left).catch((error: unknown) => { report(`<4>${domain}: ${reasonOf(error)}`); });
       else if (isDumpDue) report(`<4>${domain}: it is dumped after the next boot: there is no time left`);
+      else await noteUnchanged().catch((error: unknown) => { report(`<4>${domain}: ${reasonOf(error)}`); });
       const began = now().getTime();
       await docker.stop(container);
       await tell({ domain, service, from: frozen ? 'frozen' : 'running', to: 'asleep', cause: 'shutdown', ms: Math.max(0, now().getTime() - began) });
@@ -68,14 +72,7 @@ export async function quietSites(now: Date): Promise<StopQuietDeps['siteOf']> {
     const file = await siteOfId(id);
     if (!file) return undefined;
     const names = siteNames(file.domain);
-    return { ...names, isDumpDue: file.backup !== false && isDumpDue((await readState(names)).dumpedAt, activity.get(file.domain)) };
+    const due = file.backup !== false && isUndumped(await readState(names), await usedAt(names, activity.get(file.domain)), now.getTime());
+    return { ...names, isDumpDue: due, noteUnchanged: () => (due || file.backup === false ? Promise.resolve() : noteUnchanged(names, new Date())) };
   };
-}
-
-/**
- * Whether a site was used after its last dump, or nobody knows.
- * @param usedAt when it was last at work, ms since 1970
- */
-export function isDumpDue(dumpedAt: string | null, usedAt: number | undefined): boolean {
-  return dumpedAt === null || usedAt === undefined || Date.parse(dumpedAt) < usedAt;
 }

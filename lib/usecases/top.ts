@@ -13,7 +13,7 @@ export interface Snapshot extends Sample {
 
 /** Looks at all sites that run, and counts those that sleep. Changes nothing, and wakes nobody. */
 export async function takeSample(): Promise<Snapshot> {
-  const [round, answer, domains, units, links] = await Promise.all([look(0, false), askCounters(), allDomains(), namesIn(paths.unitsDir), namesIn(paths.enabledDir)]);
+  const [round, answer, domains, units, links] = await Promise.all([look({ remembers: false }), askCounters(), allDomains(), namesIn(paths.unitsDir), namesIn(paths.enabledDir)]);
   const { looks, seen, machine } = round;
   const limits = await Promise.all(looks.map(async ({ domain }) => [domain, Number((await readIfThere(`${siteNames(domain).cgroup}/memory.max`))?.trim())] as const));
   const running = new Set(looks.map(({ domain }) => domain));

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { mergeFlows, parseSockets } from '../../../lib/effects/network.ts';
+import { isGone, mergeFlows, parseSockets, parseWays } from '../../../lib/effects/network.ts';
 
 test('sockets are read with their states, and lines without addresses of IPv4 are left out', (t) => {
   t.deepEqual(parseSockets([
@@ -31,4 +31,16 @@ test('a visitor\'s end past the splice is seen the other way round, and one thro
 test('what is held past the splice has not come, and owes nothing', (t) => {
   const held = parseSockets('ESTAB 0 90 10.213.1.2:40002 10.213.1.2:80 bytes_sent:171 bytes_acked:82 bytes_received:501 lastsnd:1 lastrcv:3000 lastack:3000');
   t.deepEqual(mergeFlows([], held), [{ address: '10.213.1.2', port: 40002, received: 81, sent: 501, receiveQueue: 0, sendQueue: 0, lastReceived: 3000, lastSent: 3000, waiting: 90 }]);
+});
+
+test('the rules tell who is led where and who was visited, and flushed ones nothing', (t) => {
+  const ways = parseWays('map awake {\n elements = { 10.213.1.2 . 80 : 10.214.1.2 . 8080 }\n}\nset visits {\n elements = { 10.213.1.2 counter packets 7 bytes 420, 10.213.1.3 counter packets 0 bytes 0 }\n}\nchain x {\n dnat to ip daddr . tcp dport map @awake\n}\n');
+  t.deepEqual([[...ways?.forwarded ?? []], [...ways?.visits ?? []]], [['10.213.1.2'], [['10.213.1.2', 7], ['10.213.1.3', 0]]]);
+  t.is(parseWays('table inet sitegen {\n map awake {\n }\n}\n'), undefined);
+});
+
+test('only a table that is not there is gone', (t) => {
+  t.true(isGone(new Error('nft failed: Error: No such file or directory\nlist table inet sitegen\n                ^^^^^^^')));
+  for (const text of ['nft failed: it is not installed', 'nft failed: netlink: Error: cache initialization failed: Operation not permitted', 'nft failed: ', 'No such file or directory']) t.false(isGone(new Error(text)), text);
+  t.false(isGone('nft failed: Error: No such file or directory'));
 });

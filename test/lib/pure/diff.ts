@@ -15,7 +15,7 @@ function machine(made: Desired, units: Record<string, string> = { [made.names.so
     files: new Map(made.files.map(({ path, content }) => [path, content])),
     units: new Map(Object.entries(units)),
     enabled: new Set(made.enabled && made.hasSocket ? [made.names.socket] : []),
-    containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]] : []),
+    containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain, running: false }]] : []),
     directories: new Set(made.dataDirs),
   };
 }
@@ -128,6 +128,18 @@ test('a site that is switched off is stopped and not started at boot; its contai
   t.deepEqual(lines(diffSite(want, machine(off, {}))), ['enable site-example.com.socket', 'start site-example.com.socket']);
 });
 
+test('what runs of a site that is switched off without its service, as a frozen one does, is stopped', (t) => {
+  const off = site('volumes: [a:/a]\nenabled: false\n');
+  const running = (made: Desired, units: Record<string, string>): Actual => {
+    const machined = machine(made, units);
+    return { ...machined, containers: new Map([...machined.containers].map(([name, container]) => [name, { ...container, running: true }])) };
+  };
+  t.deepEqual(lines(diffSite(off, running(off, {}))), ['stop container site-example.com']);
+  t.deepEqual(lines(diffSite(off, running(want, { [names.socket]: 'active', [names.appSlice]: 'active' }))), ['stop site-example.com.socket', 'stop container site-example.com', 'disable site-example.com.socket']);
+  t.deepEqual(lines(diffSite(off, running(off, awake(off)))), ['stop site-example.com.socket', 'stop site-example.com.service'], 'its service stops it');
+  t.deepEqual(diffSite(want, running(want, { [names.socket]: 'active' })), [], 'one that is switched on stays frozen');
+});
+
 for (const state of ['failed', 'inactive', undefined]) {
   test(`a socket that is ${state ?? 'not loaded'} is started`, (t) => {
     t.deepEqual(lines(diffSite(want, machine(want, state === undefined ? {} : { [names.socket]: state }))), ['start site-example.com.socket']);
@@ -144,7 +156,7 @@ test('each missing thing is made again', (t) => {
 });
 
 test('a container of other make is replaced', (t) => {
-  const containers = new Map([[names.container, { specHash: '', domain: 'example.com' }]]);
+  const containers = new Map([[names.container, { specHash: '', domain: 'example.com', running: false }]]);
   t.deepEqual(lines(diffSite(want, { ...machine(want), containers })), ['remove container site-example.com', 'create container site-example.com']);
 });
 

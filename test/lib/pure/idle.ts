@@ -1,5 +1,5 @@
 import test from 'ava';
-import { cpuFloor, decide, holds, isKeptAwake, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
 
 const minuteMs = 60_000;
 const now = 100 * minuteMs;
@@ -14,7 +14,7 @@ const seen = (fields: Partial<Seen> = {}): Seen => ({
   at: now - 10_000, visits: 7, cpuUs: 5_000_000, trafficBytes: 90_000, state: 'awake', activeAt: now - minuteMs, since: now - 10 * minuteMs, ...fields,
 });
 
-const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0 };
+const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0, otherBytes: 0 };
 
 // ---- What is remembered ----
 
@@ -76,8 +76,27 @@ test('what is in use is in its state from the end of that on', (t) => {
   t.is(remember(look({ state: 'quiet' }), seen({ state: 'quiet' }), now).since, now - 10 * minuteMs);
 });
 
+test('the time of a frozen site goes on while it is dumped', (t) => {
+  const before = seen({ state: 'frozen' });
+  const during = remember(look({ state: 'quiet', isUsed: true, isDumped: true }), before, now);
+  t.is(during.since, before.since);
+  t.is(remember(look({ state: 'frozen' }), during, now + 1).since, before.since);
+  t.is(remember(look({ state: 'frozen', isUsed: true, isDumped: true }), before, now).since, before.since, 'before it is thawed');
+  t.is(remember(look({ state: 'quiet', isUsed: true }), before, now).since, now, 'not while a job runs');
+  t.is(remember(look({ state: 'awake', isUsed: true, isDumped: true }), before, now).since, now, 'nor when a visitor has come');
+});
+
 test('two looks in the same moment are no division by zero', (t) => {
   t.is(remember(look(), seen({ at: now }), now).activeAt, now - minuteMs);
+});
+
+test('what a container held at most is remembered until a new one begins', (t) => {
+  const peak = (found: Partial<Look>, before: Partial<Seen>) => remember(look(found), seen(before), now).peakBytes;
+  t.is(peak({ memoryBytes: 100 }, {}), 100);
+  t.is(peak({ memoryBytes: 100 }, { peakBytes: 300 }), 300);
+  t.is(peak({ memoryBytes: 400, state: 'frozen' }, { peakBytes: 300 }), 400);
+  t.is(peak({ memoryBytes: 100, cpuUs: 1 }, { peakBytes: 300 }), 100, 'a new container');
+  t.is(peak({ memoryBytes: undefined }, { peakBytes: 300 }), undefined, 'where nothing is counted');
 });
 
 // ---- What comes next ----
@@ -238,4 +257,37 @@ test('a site that is due and has to make room gets one move: the stop, if it is 
 
 test('what all hold is their sum, without what is not counted', (t) => {
   t.is(holds([look({ memoryBytes: 3 }), look({ memoryBytes: undefined }), look({ memoryBytes: 4 })]), 7);
+});
+
+test('what sites hold that are left to others counts, and moves none of them', (t) => {
+  t.deepEqual(moves(five, { otherBytes: 1 }), ['old: freeze memory']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false, otherBytes: 101 }), ['a: stop idle']);
+});
+
+test('a frozen site that was used after its last dump is dumped when that is due, also while it is to stay', (t) => {
+  const dumped: [what: string, look: Partial<Look>, moves: string[]][] = [
+    ['due', { dumpAt: now }, ['a: dump idle']],
+    ['not yet', { dumpAt: now + 1 }, []],
+    ['nothing has changed', {}, []],
+    ['in use', { dumpAt: now, isUsed: true }, []],
+    ['awake', { dumpAt: now, state: 'awake' }, []],
+    ['one that never sleeps, frozen by others', { dumpAt: now, rules: never }, ['a: dump idle']],
+    ['one that makes room', { dumpAt: now, memoryBytes: 1001 }, ['a: stop memory']],
+  ];
+  for (const [what, found, expected] of dumped) t.deepEqual(moves([['a', { state: 'frozen', ...found }, minutes(1)]]), expected, what);
+  t.deepEqual(moves([['a', { state: 'frozen', dumpAt: now }, minutes(30)]]), ['a: stop idle'], 'its stop dumps it');
+  t.deepEqual(moves([['a', { state: 'frozen', dumpAt: now, isUsed: false }, minutes(1)], ['b', { state: 'frozen', isUsed: true }, 0]], { pressure: 99 }), ['a: stop memory'], 'while memory is short');
+});
+
+test('a dump comes an hour after the last one or the last try, and at once when there was none', (t) => {
+  t.is(nextDump(undefined, undefined), 0);
+  t.is(nextDump(5, undefined), 5 + dumpEveryMs);
+  t.is(nextDump(5, 7), 7 + dumpEveryMs);
+  t.is(nextDump(undefined, 7), 7 + dumpEveryMs);
+  t.is(nextDump(9, 7), 9 + dumpEveryMs);
+});
+
+test('the last try of a dump is remembered, also of a container before', (t) => {
+  t.is(remember(look(), seen({ triedAt: 3 }), now).triedAt, 3);
+  t.is(remember(look({ cpuUs: 1 }), seen({ triedAt: 3 }), now).triedAt, 3);
 });

@@ -157,7 +157,7 @@ function machine(made: Desired, more: Partial<Actual> = {}): Actual {
     files: new Map(made.files.map(({ path, content }) => [path, content])),
     units: new Map(up.map((unit) => [unit, 'active'])),
     enabled: new Set(up),
-    containers: new Map([[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]]),
+    containers: new Map([[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain, running: false }]]),
     directories: new Set(made.dataDirs),
     ...more,
   };

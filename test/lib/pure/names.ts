@@ -125,6 +125,8 @@ test('all names of a domain', (t) => {
     failedFile: '/run/sitegen/sites/my-site.org.failed',
     jobLock: '/run/sitegen/sites/my-site.org.job',
     oomFile: '/run/sitegen/sites/my-site.org.oom',
+    memoryFile: '/run/sitegen/sites/my-site.org.memory',
+    workFile: '/run/sitegen/sites/my-site.org.work',
     service: 'site-my-site.org.service',
     slice,
     appSlice,

@@ -86,7 +86,7 @@ for (const what of ['freeze', 'stop'] as const) {
     const systemd: Systemd = { ...machine.deps.systemd, properties: () => Promise.resolve({ ActiveState: 'active', InvocationID: new Uint8Array(16) }), stop: (unit) => Promise.resolve(void done.push(`stop ${unit}`)) };
     const known = { domain: 'example.com', stamp: '', site: '10.213.1.1', container: '10.214.1.1', port: 80, backedUp: true, idle: { afterMs: 1, stopAfterMs: 1, never: false, freeze: true, awake: [], busy: undefined } };
     if (what === 'stop') group(`${paths.cgroupRoot}/system.slice/${service}`);
-    await putToSleep({ systemd, docker: machine.deps.docker, report: () => undefined }, { domain: 'example.com', do: what, cause: 'idle' }, known);
+    await putToSleep({ systemd, docker: machine.deps.docker, report: () => undefined }, { domain: 'example.com', do: what, cause: 'idle' }, known, { activeAt: undefined, triedAt: undefined });
     t.deepEqual(done, what === 'freeze' ? [`start ${names.dumpUnit}`] : []);
   });
 }

@@ -1,8 +1,12 @@
+import { existsSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { Docker } from '../../../lib/effects/docker.ts';
 import type { Systemd } from '../../../lib/effects/systemd.ts';
-import { parseMemory, activityOf, type KnownSite } from '../../../lib/usecases/idle-memory.ts';
-import { putToSleep } from '../../../lib/usecases/put-to-sleep.ts';
+import { siteNames } from '../../../lib/pure/names.ts';
+import { readState } from '../../../lib/usecases/backup-state.ts';
+import { activityOf, noteWork, parseMemory, type KnownSite } from '../../../lib/usecases/idle-memory.ts';
+import { dumpBeforeStop, putToSleep, sleepAwake } from '../../../lib/usecases/put-to-sleep.ts';
+import { folder } from './_cgroup.ts';
 
 const known: KnownSite = {
   domain: 'quiet.invalid', stamp: '', site: '10.213.1.1', container: '10.214.1.1', port: 80, backedUp: true,
@@ -20,7 +24,7 @@ async function stopOf(activeState: string, stop: () => Promise<void> = () => Pro
       return stop();
     },
   };
-  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known);
+  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known, {});
   return done;
 }
 
@@ -47,4 +51,52 @@ test('when a site was last at work is told by the clock as it is now', (t) => {
   const [a = 0, b = 0] = ['a.example.com', 'b.example.com'].map((domain) => activity.get(domain));
   t.is(Math.round((b - a) / 1000), 60);
   t.true(a < now.getTime());
+});
+
+test('what stands still is dumped before it is stopped only if it was used since its last dump', async (t) => {
+  const root = folder(t);
+  const names = { ...siteNames('quiet.invalid'), backupState: `${root}/state`, stateLock: `${root}/state.lock`, workFile: `${root}/work` };
+  const dumpedAt = Date.now() - 600_000;
+  const dump = async (activeAt: number | undefined, triedAt?: number, takesMs = 0) => {
+    const done: string[] = [];
+    writeFileSync(names.backupState, JSON.stringify({ dumpedAt: new Date(dumpedAt).toISOString() }));
+    const start = (unit: string) => new Promise<void>((resolve) => {
+      done.push(`start ${unit}`);
+      setTimeout(resolve, takesMs);
+    });
+    done.push(await dumpBeforeStop({ start }, names, { activeAt, triedAt }, 100));
+    const { unchangedAt } = await readState(names);
+    return [...done, ...(unchangedAt === undefined ? [] : ['unchanged'])];
+  };
+  const dumped = [`start ${names.dumpUnit}`, 'over'];
+  t.deepEqual(await dump(dumpedAt - 1), ['not due', 'unchanged']);
+  t.deepEqual(await dump(dumpedAt + 1), dumped);
+  t.deepEqual(await dump(undefined), dumped, 'nobody knows');
+  t.deepEqual(await dump(dumpedAt + 2, dumpedAt + 1), dumped, 'used since the last try too');
+  t.deepEqual(await dump(dumpedAt + 1, dumpedAt + 2), ['not due'], 'a dump that failed keeps no site running');
+  t.deepEqual(await dump(dumpedAt + 1, undefined, 5000), [`start ${names.dumpUnit}`, 'late']);
+  await noteWork(names);
+  t.deepEqual(await dump(dumpedAt - 1), dumped, 'somebody has worked in it without a visit');
+  utimesSync(names.workFile, 0, 0);
+  t.deepEqual(await dump(dumpedAt - 1), ['not due', 'unchanged'], '… before the dump');
+});
+
+test('the stop of a service is told what it is for, and for which run', async (t) => {
+  const root = folder(t);
+  const names = { ...siteNames('quiet.invalid'), freezeFile: `${root}/freeze` };
+  const sleep = async (what: 'freeze' | 'stop', ActiveState = 'active') => {
+    let told = '';
+    await sleepAwake({
+      properties: () => Promise.resolve({ ActiveState, InvocationID: Uint8Array.of(0x0a, 0xff) }),
+      stop: () => {
+        told = readFileSync(names.freezeFile, 'utf8');
+        return Promise.resolve();
+      },
+    }, names, what, 'memory');
+    return told;
+  };
+  t.is(await sleep('freeze', 'activating'), '');
+  t.false(existsSync(names.freezeFile));
+  t.is(await sleep('freeze'), '0aff memory\n');
+  t.is(await sleep('stop'), 'stop-0aff memory\n');
 });

@@ -1,9 +1,9 @@
 import test from 'ava';
 import type { SiteGroup } from '../../../lib/effects/cgroup.ts';
-import { dumpsMs, isDumpDue, stopAllQuiet, type QuietSite, type StopQuietDeps } from '../../../lib/usecases/stop-quiet.ts';
+import { dumpsMs, stopAllQuiet, type QuietSite, type StopQuietDeps } from '../../../lib/usecases/stop-quiet.ts';
 
-const group = (id: string, service = false): SiteGroup => ({ id, appCgroup: `cgroup of ${id}`, service, frozen: !service, isUsed: false, cpuUs: 0, trafficBytes: 0, memoryBytes: 0 });
-const site = (domain: string, due: boolean): QuietSite => ({ domain, service: `service of ${domain}`, container: `container of ${domain}`, dumpUnit: `dump of ${domain}`, isDumpDue: due });
+const group = (id: string, service = false): SiteGroup => ({ id, appCgroup: `cgroup of ${id}`, service, frozen: !service, isUsed: false, isDumped: false, cpuUs: 0, trafficBytes: 0, memoryBytes: 0 });
+const site = (domain: string, due: boolean): QuietSite => ({ domain, service: `service of ${domain}`, container: `container of ${domain}`, dumpUnit: `dump of ${domain}`, isDumpDue: due, noteUnchanged: () => Promise.resolve() });
 
 /** Records what is done. Dumps of "slow" take all the time there is, those of "bad" fail; Docker does not stop "stuck". */
 async function stopAll(groups: readonly SiteGroup[], sites: readonly QuietSite[], changes: Partial<StopQuietDeps> = {}): Promise<string[]> {
@@ -58,11 +58,14 @@ test('a container that does not stop is told, and keeps no other', async (t) => 
   t.deepEqual(done.filter((line) => line.startsWith('stop')).sort(), ['stop container of a', 'stop container of b']);
 });
 
-const dues: [what: string, dumpedAt: string | null, usedAt: number | undefined, due: boolean][] = [
-  ['never dumped', null, 0, true],
-  ['used after its dump', '2026-01-01T00:00:00Z', Date.UTC(2026, 0, 1, 0, 0, 1), true],
-  ['used at some time that is not known', '2026-01-01T00:00:00Z', undefined, true],
-  ['dumped after it was used', '2026-01-01T00:00:00Z', Date.UTC(2025, 11, 31), false],
-];
+test('of a site that needs no dump it is noted that it has not changed', async (t) => {
+  const noted: string[] = [];
+  const noting = (domain: string, due: boolean): QuietSite => ({ ...site(domain, due), noteUnchanged: () => Promise.resolve(noted.push(domain)).then(() => undefined) });
+  await stopAll([group('a'), group('b')], [noting('a', false), noting('b', true)]);
+  t.deepEqual(noted, ['a']);
+});
 
-for (const [what, dumpedAt, usedAt, due] of dues) test(`a dump of a site that was ${what} is ${due ? 'due' : 'not due'}`, (t) => { t.is(isDumpDue(dumpedAt, usedAt), due); });
+test('a note that cannot be made keeps no container from being stopped', async (t) => {
+  const done = await stopAll([group('a')], [{ ...site('a', false), noteUnchanged: () => Promise.reject(new Error('no room')) }]);
+  t.deepEqual(done.slice(1), ['<4>a: no room', 'stop container of a', 'a: asleep (shutdown)']);
+});
