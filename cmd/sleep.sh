@@ -39,6 +39,10 @@ direct() {
 # From here on new connections wait in systemd's socket.
 nft delete element inet sitegen awake "{ $SITEGEN_SITE . 80 }" 2>/dev/null
 nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
+for entry in ${SITEGEN_LISTEN:-}; do
+  nft delete element inet sitegen public "{ ${entry%:*} }" 2>/dev/null
+  nft delete element inet sitegen held_ports "{ ${entry%:*} }" 2>/dev/null
+done
 # Those of the drain too: their ports may be used for other connections by now.
 flows=$(nft list set inet sitegen held_flows 2>/dev/null |
   grep -oE "[0-9.]+ \. [0-9]+ \. ${SITEGEN_SITE//./\\.} timeout" | sed 's/ timeout//; $!s/$/,/')
@@ -47,7 +51,7 @@ delete element inet sitegen held_flows { $flows }"
 
 if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
-  if [[ -z $(direct) ]] && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+  if [[ -z $(direct) && ( -z ${SITEGEN_LISTEN:-} || -z $(/usr/lib/sitegen/listened) ) ]] && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
     # Thaws it should somebody stop the container by Docker's own means.
     systemctl start --no-block sitegen-guard.service
     told frozen 'asleep: frozen'

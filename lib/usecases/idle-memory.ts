@@ -1,5 +1,6 @@
 import os from 'node:os';
 import type { Seen } from '../pure/idle.ts';
+import type { ListenPort } from '../pure/listen.ts';
 import { builtIn, type Workload } from '../pure/site.ts';
 
 /** What a round of the idle timer has to know of a site's settings; kept until one of the files changes. */
@@ -9,6 +10,8 @@ export interface KnownSite {
   site: string;
   container: string;
   port: number;
+  /** Public ports; not there in what an older version has written. */
+  listen?: readonly ListenPort[];
   backedUp: boolean;
   idle: Workload['idle'];
 }

@@ -1,10 +1,11 @@
 import { statSync } from 'node:fs';
 import os from 'node:os';
-import { machineMemory, memoryPressure, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
+import { machineMemory, memoryPressure, openConnections, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
 import { readIfThere, writeAtomic } from '../effects/files.ts';
-import { connectionsTo, forward, restoreRules, unforward, waysOf, type Ways } from '../effects/network.ts';
+import { connectionsTo, forward, forwardPorts, restoreRules, unforward, unforwardPort, waysOf, type Ways } from '../effects/network.ts';
 import { decide, remember, type Look, type Machine, type Move, type Seen } from '../pure/idle.ts';
 import { reasonOf } from '../pure/errors.ts';
+import type { ListenPort } from '../pure/listen.ts';
 import { paths, settingsFileOf } from '../pure/names.ts';
 import { parseSize } from '../pure/quantities.ts';
 import { parseMemory, type IdleMemory, type KnownSite } from './idle-memory.ts';
@@ -27,6 +28,8 @@ export interface Actors {
   carryOut: (move: Move, known: KnownSite) => Promise<void>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
+  /** Whether systemd holds a public port for it. */
+  isHeld: (domain: string, port: number) => Promise<boolean>;
   report: (line: string) => void;
 }
 
@@ -36,9 +39,9 @@ export interface Actors {
  * @param needBytes what a site that is about to wake will take besides
  * @returns how many sites run
  */
-export async function idleRound({ carryOut, isActive, report }: Actors, needBytes = 0): Promise<number> {
+export async function idleRound({ carryOut, isActive, isHeld, report }: Actors, needBytes = 0): Promise<number> {
   const round = await look(needBytes);
-  if (round.looks.length > 0) await mendWays(round, { isActive, report });
+  if (round.looks.length > 0) await mendWays(round, { isActive, isHeld, report });
   const moved = new Set<string>();
   for (const move of round.moves) {
     const known = [...round.known.values()].find(({ domain }) => domain === move.domain);
@@ -69,12 +72,13 @@ export async function look(needBytes = 0, remembers = true): Promise<Round> {
   const now = os.uptime() * 1000;
   const looks: Look[] = [];
   const seen = new Map<string, Seen>();
-  for (const { id, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed } of groups) {
+  for (const { id, appCgroup, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed } of groups) {
     const known = memory.known[id];
     if (!known) continue;
     const site: Look = {
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
-      connections: connections.get(known.site) ?? 0, visits: ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, rules: known.idle,
+      connections: (connections.get(known.site) ?? 0) + openConnections(appCgroup, (known.listen ?? []).map((port) => port.container)),
+      visits: (ways?.visits.get(known.site) ?? 0) + (ways?.visits.get(known.container) ?? 0), cpuUs, trafficBytes, memoryBytes, isUsed, rules: known.idle,
     };
     looks.push(site);
     seen.set(known.domain, remember(site, before.seen[known.domain], now));
@@ -118,20 +122,33 @@ function stampOf(file: string): string {
 }
 
 /** Rules that somebody has flushed come back, and so do entries that are missing in them. */
-async function mendWays({ looks, known, ways }: Round, { isActive, report }: Pick<Actors, 'isActive' | 'report'>): Promise<void> {
+async function mendWays({ looks, known, ways }: Round, { isActive, isHeld, report }: Pick<Actors, 'isActive' | 'isHeld' | 'report'>): Promise<void> {
   if (!ways) {
     await restoreRules();
     report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');
   }
-  for (const { domain, site, container, port } of known.values()) {
-    if (ways?.forwarded.has(site) === true || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
+  for (const { domain, site, container, port, listen = [] } of known.values()) {
+    const lost = listen.filter((each) => ways?.ports.get(each.public) !== `${container}:${each.container}`);
+    const isLost = ways?.forwarded.has(site) !== true;
+    if ((!isLost && lost.length === 0) || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
     if (!await isActive(domain)) continue;
-    await forward(site, container, port);
+    if (isLost) await forward(site, container, port);
+    const mended: ListenPort[] = [];
+    // A port whose socket somebody has stopped stays closed.
+    for (const each of lost) if (await isHeld(domain, each.public)) mended.push(each);
+    if (mended.length > 0) {
+      await forwardPorts(container, mended).catch((error: unknown) => {
+        // Below what its unit writes down: the wake has said so, and each round would again.
+        report(`<6>${domain}: visitors of its ports go through the splices: ${reasonOf(error)}`);
+        mended.length = 0;
+      });
+    }
     // A stop that has begun meanwhile has taken it out already, or will do so.
     if (!await isActive(domain)) {
-      await unforward(site);
+      if (isLost) await unforward(site);
+      for (const each of mended) await unforwardPort(each.public);
       continue;
     }
-    report(`<5>${domain}: new connections go straight to its container again`);
+    if (isLost || mended.length > 0) report(`<5>${domain}: new connections go straight to its container again`);
   }
 }

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { mergeFlows, parseSockets } from '../../../lib/effects/network.ts';
+import { mergeFlows, parseSockets, readWays } from '../../../lib/effects/network.ts';
 
 test('sockets are read with and without a state, and lines without addresses of IPv4 are left out', (t) => {
   t.deepEqual(parseSockets([
@@ -26,4 +26,31 @@ test('a visitor\'s end past the splice is seen the other way round, and one thro
     { address: '10.213.1.2', port: 40001, received: 80, sent: 500, receiveQueue: 1, sendQueue: 2, lastReceived: 20, lastSent: 10 },
     { address: '10.213.1.2', port: 40002, received: 81, sent: 501, receiveQueue: 4, sendQueue: 3, lastReceived: 21, lastSent: 11 },
   ]);
+});
+
+test('ways of sites and of their ports are told apart in the rules', (t) => {
+  t.deepEqual(readWays([
+    'table inet sitegen {',
+    '\tmap awake {',
+    '\t\ttype ipv4_addr . inet_service : ipv4_addr . inet_service',
+    '\t\telements = { 10.213.1.2 . 80 : 10.214.1.2 . 8080,',
+    '\t\t\t     10.213.1.3 . 80 : 10.214.1.3 . 80 }',
+    '\t}',
+    '',
+    '\tmap public {',
+    '\t\ttype inet_service : ipv4_addr . inet_service',
+    '\t\telements = { 25 : 10.214.1.2 . 2525, 143 : 10.214.1.2 . 143,',
+    '\t\t\t     993 : 10.214.1.3 . 993 }',
+    '\t}',
+    '',
+    '\tset visits {',
+    '\t\telements = { 10.213.1.2 counter packets 7 bytes 420, 10.214.1.2 counter packets 3 bytes 180 }',
+    '\t}',
+    '}',
+  ].join('\n')), {
+    forwarded: new Set(['10.213.1.2', '10.213.1.3']),
+    ports: new Map([[25, '10.214.1.2:2525'], [143, '10.214.1.2:143'], [993, '10.214.1.3:993']]),
+    visits: new Map([['10.213.1.2', 7], ['10.214.1.2', 3]]),
+  });
+  t.deepEqual(readWays('table inet sitegen {\n\tmap public {\n\t\ttype inet_service : ipv4_addr . inet_service\n\t}\n}\n').ports, new Map());
 });
