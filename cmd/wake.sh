@@ -126,6 +126,15 @@ until { [[ $from == frozen ]] && alive; } || { alive && ready; }; do
   fi
   read -r -t 0.005 -u "$nap"
 done
+# Has the kernel send new connections to its public ports to the container itself.
+lead() {
+  local port public inside
+  "$code/let-in" || return
+  for port in "${ports[@]}"; do
+    IFS=- read -r _ public inside <<<"$port"
+    nft add element inet sitegen public "{ $public : $SITEGEN_ADDRESS . $inside }" || return
+  done
+}
 release
 exec {nap}<&-
 now=${EPOCHREALTIME/./}
@@ -152,12 +161,7 @@ EOT
   # From here on the kernel sends new connections to the container itself.
   nft add element inet sitegen awake "{ $SITEGEN_SITE . 80 : $SITEGEN_ADDRESS . $SITEGEN_PORT }" ||
     echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'
-  if ((${#ports[@]} > 0)); then
-    "$code/let-in" && for port in "${ports[@]}"; do
-      IFS=- read -r _ public inside <<<"$port"
-      nft add element inet sitegen public "{ $public : $SITEGEN_ADDRESS . $inside }" || break
-    done || echo "visitors of its ports go through the splices, and seem to come from this host"
-  fi
+  ((${#ports[@]} == 0)) || lead || echo 'clients of its ports go through the splices, and seem to come from this host'
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
   systemctl start --no-block sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}
   [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
@@ -170,15 +174,15 @@ splice() {
     /usr/lib/systemd/systemd-socket-proxyd --connections-max=10000 "$SITEGEN_ADDRESS:$1"
 }
 # Each port has a splice of its own, which says nothing to systemd: the unit is what the first one is.
+((${#ports[@]} == 0)) || export LISTEN_FDS=1 LISTEN_FDNAMES=site
 for ((fd = 4; fd < 4 + ${#ports[@]}; fd++)); do
   (
     eval "exec 3<&$fd"
     for ((other = 4; other < 4 + ${#ports[@]}; other++)); do eval "exec $other<&-"; done
-    unset NOTIFY_SOCKET LISTEN_FDNAMES
-    export LISTEN_FDS=1 LISTEN_PID=$BASHPID
+    unset NOTIFY_SOCKET
+    export LISTEN_PID=$BASHPID
     splice "${ports[fd - 4]##*-}"
   ) &
 done
 for ((fd = 4; fd < 4 + ${#ports[@]}; fd++)); do eval "exec $fd<&-"; done
-((${#ports[@]} == 0)) || export LISTEN_FDS=1 LISTEN_FDNAMES=site
 splice "$SITEGEN_PORT"

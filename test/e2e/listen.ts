@@ -29,7 +29,7 @@ async function withSites(guest: Guest, sites: Readonly<Record<string, string | u
 /** What the service tells somebody who connects and says a line: where he comes from, and his line; nothing when nobody answers. */
 async function ask(guest: Guest, port: number, to: string = outside.machine, from = 'ip netns exec visitor'): Promise<string> {
   // Its end is not told early: a splice takes that for the end of both directions.
-  return guest.sh(`(echo hello; sleep 1.5) | timeout 30 ${from} nc -w 10 ${to} ${port} | tr '\\n' ' '; true`);
+  return guest.sh(`(echo hello; sleep 1.5) | timeout 30 ${from} nc -w 10 ${to} ${port} | tr '\\n' ' ' || true`);
 }
 
 /** Has a connection of the visitor's open while something is done. @returns what came over it */
