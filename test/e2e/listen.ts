@@ -105,6 +105,8 @@ guestTest('connections to public ports count as use, and a stop ends those that 
     t.is(await ask(guest, 2600), `${gateway} hello`);
     await forwarded(guest, 2600);
 
+    // From here on a slow machine must not let it fall asleep in between.
+    await guest.sh(`sed -i 's/after: 3s/after: 10min/' /etc/sitegen/sites/${domain}.yaml`);
     await withOpen(guest, 2600, async () => {
       await guest.sh(`sitegen stop ${domain}`);
       t.is(await stateOf(guest, domain), 'asleep');
