@@ -63,10 +63,11 @@ export const validateCommand: CommandModule<object, Options> = {
   async handler({ domains, json }) {
     const { loadSettings, nameClashes } = await import('../lib/usecases/settings.ts');
     const { jobFaults } = await import('../lib/usecases/jobs.ts');
+    const { claimFaults } = await import('../lib/usecases/listen.ts');
     const some = await which(domains);
     const settings = await loadSettings(some);
     const clashes = await nameClashes(settings.sites, some === undefined);
-    const wrong = [...clashes, ...await jobFaults(settings.sites.map(({ site }) => site))];
+    const wrong = [...clashes, ...await jobFaults(settings.sites.map(({ site }) => site)), ...await claimFaults(settings.sites, some === undefined)];
     const faults = [...settings.faults, ...wrong];
     const sites = settings.sites.filter(({ site }) => !wrong.some(({ domain }) => domain === site.domain));
     if (json) printJson({ valid: sites.map(({ site }) => site.domain), faults });

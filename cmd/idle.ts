@@ -1,6 +1,6 @@
 import { siteGroups } from '../lib/effects/cgroup.ts';
 import { parseNeed } from '../lib/pure/idle.ts';
-import { shared, siteNames } from '../lib/pure/names.ts';
+import { listenSocket, shared, siteNames } from '../lib/pure/names.ts';
 import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
 import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
 
@@ -24,6 +24,10 @@ const actors: Actors = {
   async isActive(domain) {
     const { systemd } = await connect();
     return (await systemd.list([siteNames(domain).service])).some(({ activeState }) => activeState === 'active');
+  },
+  async isHeld(domain, port) {
+    const { systemd } = await connect();
+    return (await systemd.list([listenSocket(siteNames(domain), port)])).some(({ activeState }) => activeState === 'active');
   },
 };
 

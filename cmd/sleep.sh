@@ -45,6 +45,10 @@ step spliced
 # From here on new connections wait in systemd's socket.
 nft delete element inet sitegen awake "{ $SITEGEN_SITE . 80 }" 2>/dev/null
 nft delete element inet sitegen held "{ $SITEGEN_SITE }" 2>/dev/null
+for entry in ${SITEGEN_LISTEN:-}; do
+  nft delete element inet sitegen public "{ ${entry%:*} }" 2>/dev/null
+  nft delete element inet sitegen held_ports "{ ${entry%:*} }" 2>/dev/null
+done
 # Those of the drain too: their ports may be used for other connections by now.
 flows=$(nft list set inet sitegen held_flows 2>/dev/null |
   grep -oE "[0-9.]+ \. [0-9]+ \. ${SITEGEN_SITE//./\\.} timeout" | sed 's/ timeout//; $!s/$/,/')
@@ -54,7 +58,7 @@ step released
 
 if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
-  if [[ -n $(direct) ]]; then
+  if [[ -n $(direct) || ( -n ${SITEGEN_LISTEN:-} && -n $(/usr/lib/sitegen/listened) ) ]]; then
     echo 'stays awake: a visitor came in the very moment'
     systemctl start --no-block "$SITEGEN_UNIT"
   elif step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then

@@ -9,8 +9,19 @@ state=${SITEGEN_LOCK%.lock}
 began=${EPOCHREALTIME/./}
 export SITEGEN_BEGAN_MS=$((began / 1000)) SITEGEN_MAIN_PID=$$
 
+# systemd hands over the sockets of public ports in any order among its own, which is to be the first.
+ports=()
+if ((${LISTEN_FDS:-1} > 1)); then
+  IFS=: read -ra names <<<"$LISTEN_FDNAMES"
+  for ((own = 0; own < LISTEN_FDS - 1; own++)); do [[ ${names[own]} == listen-* ]] || break; done
+  eval "exec {spare}<&3 3<&$((3 + own)) $((3 + own))<&\$spare {spare}<&-"
+  names[own]=${names[0]}
+  ports=("${names[@]:1}") # as listen-25-2525, for descriptor 4 and on
+fi
+
 # A listening socket is readable when a connection waits in it.
-if read -r -t 0 -u 3; then cause='a visitor'; else cause='systemctl start'; fi
+cause='systemctl start'
+for ((fd = 3; fd <= 3 + ${#ports[@]}; fd++)); do ! read -r -t 0 -u "$fd" || cause='a visitor'; done
 
 exec {nap}<>/dev/udp/127.0.0.1/9 # never readable, so read -t sleeps without a process
 
@@ -125,6 +136,10 @@ ready() {
     read -r -t 2 _ answer _ <&"$peer" || answer=599
   fi
   exec {peer}<&-
+  for port in "${ports[@]}"; do
+    { exec {peer}<>"/dev/tcp/$SITEGEN_ADDRESS/${port##*-}"; } 2>/dev/null || return 1
+    exec {peer}<&-
+  done
   [[ $answer == [1-4][0-9][0-9] ]]
 }
 # What was frozen was ready before.
@@ -136,6 +151,15 @@ until { [[ $from == frozen ]] && alive; } || { alive && ready; }; do
   fi
   read -r -t 0.005 -u "$nap"
 done
+# Has the kernel send new connections to its public ports to the container itself.
+lead() {
+  local port public inside
+  "$code/let-in" || return
+  for port in "${ports[@]}"; do
+    IFS=- read -r _ public inside <<<"$port"
+    nft add element inet sitegen public "{ $public : $SITEGEN_ADDRESS . $inside }" || return
+  done
+}
 release
 exec {nap}<&-
 now=${EPOCHREALTIME/./}
@@ -162,6 +186,7 @@ EOT
   # From here on the kernel sends new connections to the container itself.
   nft add element inet sitegen awake "{ $SITEGEN_SITE . 80 : $SITEGEN_ADDRESS . $SITEGEN_PORT }" ||
     echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'
+  ((${#ports[@]} == 0)) || lead || echo 'clients of its ports go through the splices, and seem to come from this host'
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
   systemctl start --no-block sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}
   [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
@@ -169,5 +194,20 @@ EOT
 ) &
 
 # From here on nothing needs root.
-exec setpriv --reuid=sitegen --regid=sitegen --clear-groups --inh-caps=-all --bounding-set=-all \
-  /usr/lib/systemd/systemd-socket-proxyd --connections-max=10000 "$SITEGEN_ADDRESS:$SITEGEN_PORT"
+splice() {
+  exec setpriv --reuid=sitegen --regid=sitegen --clear-groups --inh-caps=-all --bounding-set=-all \
+    /usr/lib/systemd/systemd-socket-proxyd --connections-max=10000 "$SITEGEN_ADDRESS:$1"
+}
+# Each port has a splice of its own, which says nothing to systemd: the unit is what the first one is.
+((${#ports[@]} == 0)) || export LISTEN_FDS=1 LISTEN_FDNAMES=site
+for ((fd = 4; fd < 4 + ${#ports[@]}; fd++)); do
+  (
+    eval "exec 3<&$fd"
+    for ((other = 4; other < 4 + ${#ports[@]}; other++)); do eval "exec $other<&-"; done
+    unset NOTIFY_SOCKET
+    export LISTEN_PID=$BASHPID
+    splice "${ports[fd - 4]##*-}"
+  ) &
+done
+for ((fd = 4; fd < 4 + ${#ports[@]}; fd++)); do eval "exec $fd<&-"; done
+splice "$SITEGEN_PORT"

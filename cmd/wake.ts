@@ -15,7 +15,7 @@ const names = siteNames(unit.domain);
 const request: WakeRequest = {
   domain: unit.domain,
   container: unit.container,
-  target: { address: unit.address, port: unit.port, path: unit.readyPath, host: unit.domain },
+  target: { address: unit.address, port: unit.port, path: unit.readyPath, host: unit.domain, others: unit.listen.map(({ container }) => container) },
   startedAt,
   deadline: startedAt + unit.readyMs,
 };

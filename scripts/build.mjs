@@ -36,7 +36,7 @@ await build({
   banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
 });
 await mkdir(`${out}/buddy-hooks`);
-const scripts = ['buddy', 'push', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all', 'guard'].map((name) => [name, name]);
+const scripts = ['buddy', 'push', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all', 'guard', 'let-in', 'listened'].map((name) => [name, name]);
 for (const [from, to] of [...scripts, ['buddy-pre-receive', 'buddy-hooks/pre-receive']]) {
   await copyFile(`cmd/${from}.sh`, `${out}/${to}`);
   await chmod(`${out}/${to}`, 0o755);

@@ -42,7 +42,7 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
     const app = `${site}/site-${escaped}-app.slice`;
     if (!isPopulated(app)) return [];
     const id = unescapeHyphens(escaped);
-    const scopes = namesIn(app).filter((name) => name.endsWith('.scope')).map((name) => `${app}/${name}`);
+    const scopes = scopesIn(app);
     return [{
       id,
       appCgroup: app,
@@ -51,7 +51,7 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
       isUsed: used.has(id),
       isDumped: used.get(id) === 'dump',
       cpuUs: numberIn(`${app}/cpu.stat`, 'usage_usec') ?? 0,
-      trafficBytes: scopes.reduce((sum, scope) => sum + trafficOf(scope), 0),
+      trafficBytes: trafficIn(app),
       memoryBytes: memoryOf(site),
     }];
   });
@@ -63,16 +63,39 @@ export function hasJob(id: string, root: string = paths.cgroupRoot): boolean {
   return namesIn(helpers).some((name) => name.startsWith(`sitegen-job@${id}:`) && isPopulated(`${helpers}/${name}`));
 }
 
+/**
+ * How many connections somebody has open to some ports of a site's containers, as their own kernel
+ * says: those that were led there from outside have no end on this host.
+ */
+export function openConnections(appCgroup: string, ports: readonly number[]): number {
+  if (ports.length === 0) return 0;
+  const [pid] = scopesIn(appCgroup).flatMap((scope) => firstPid(scope) ?? []);
+  return pid === undefined ? 0 : ['tcp', 'tcp6'].reduce((sum, file) => sum + countOpen(textOf(`/proc/${pid}/net/${file}`) ?? '', ports), 0);
+}
+
+/** How many lines of /proc/net/tcp or tcp6 are open connections to some ports (proc_pid_net(5)). */
+export function countOpen(text: string, ports: readonly number[]): number {
+  return text.split('\n').filter((line) => {
+    const [, port = '', state = ''] = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) /.exec(line) ?? [];
+    // Established, or with all said by the visitor, or by the container and not yet heard of.
+    return ['01', '08', '04'].includes(state) && ports.includes(Number.parseInt(port, 16));
+  }).length;
+}
+
+/** Bytes that came to a site's containers and went from them. */
+export function trafficIn(appCgroup: string): number {
+  return scopesIn(appCgroup).reduce((sum, scope) => sum + trafficOf(scope), 0);
+}
+
 /** Whether the containers of one site run; `frozen` when they stand still. */
 export function runState(appCgroup: string): 'stopped' | 'running' | 'frozen' {
   if (!isPopulated(appCgroup)) return 'stopped';
-  const scopes = namesIn(appCgroup).filter((name) => name.endsWith('.scope')).map((name) => `${appCgroup}/${name}`);
-  return [appCgroup, ...scopes].some((group) => numberIn(`${group}/cgroup.events`, 'frozen') === 1) ? 'frozen' : 'running';
+  return [appCgroup, ...scopesIn(appCgroup)].some((group) => numberIn(`${group}/cgroup.events`, 'frozen') === 1) ? 'frozen' : 'running';
 }
 
 /** Lets a site's containers go on at once, without systemd, which believes them frozen until it is told. */
 export function thawNow({ appCgroup }: { appCgroup: string }): void {
-  for (const group of [appCgroup, ...namesIn(appCgroup).filter((name) => name.endsWith('.scope')).map((name) => `${appCgroup}/${name}`)]) {
+  for (const group of [appCgroup, ...scopesIn(appCgroup)]) {
     try {
       writeFileSync(`${group}/cgroup.freeze`, '0');
     } catch {
@@ -123,9 +146,19 @@ function memoryOf(group: string): number | undefined {
   return Math.max(0, Number(current) - (numberIn(`${group}/memory.stat`, 'inactive_file') ?? 0)) + Number(textOf(`${group}/memory.swap.current`) ?? 0);
 }
 
-function trafficOf(scope: string): number {
+/** Groups of a site's containers. */
+function scopesIn(appCgroup: string): string[] {
+  return namesIn(appCgroup).filter((name) => name.endsWith('.scope')).map((name) => `${appCgroup}/${name}`);
+}
+
+function firstPid(scope: string): string | undefined {
   const pid = textOf(`${scope}/cgroup.procs`)?.split('\n', 1)[0];
-  const lines = (pid === undefined || pid === '' ? undefined : textOf(`/proc/${pid}/net/dev`))?.split('\n').slice(2) ?? [];
+  return pid === '' ? undefined : pid;
+}
+
+function trafficOf(scope: string): number {
+  const pid = firstPid(scope);
+  const lines = (pid === undefined ? undefined : textOf(`/proc/${pid}/net/dev`))?.split('\n').slice(2) ?? [];
   return lines.filter((line) => !/^\s*lo:/.test(line)).reduce((sum, line) => {
     const fields = line.trim().split(/[:\s]+/);
     return sum + Number(fields[1] ?? 0) + Number(fields[9] ?? 0);

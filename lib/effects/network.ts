@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { FlowState } from '../pure/drain.ts';
 import { SitegenError } from '../pure/errors.ts';
+import type { ListenPort } from '../pure/listen.ts';
 import { paths, shared } from '../pure/names.ts';
 
 const execute = promisify(execFile);
@@ -59,6 +60,15 @@ export async function wildcardListeners(port: number): Promise<string[]> {
   return [...new Set(lines.map((line) => /\("([^"]+)"/.exec(line)?.[1] ?? 'somebody'))];
 }
 
+/** Ports of this host on which other programs listen, on whatever address, with a program's name; what systemd holds is left out. */
+export async function otherListeners(): Promise<Map<number, string>> {
+  const { stdout } = await tool('ss', ['-Hltnp']);
+  return new Map(stdout.split('\n').flatMap((line) => {
+    const port = /^\S+\s+\d+\s+\d+\s+\S+:(\d+)\s/.exec(line)?.[1];
+    return port === undefined || line.includes('pid=1,') ? [] : [[Number(port), /\("([^"]+)"/.exec(line)?.[1] ?? 'another program'] as const];
+  }));
+}
+
 /** The connections on which a site may still owe visitors an answer, through the splice or past it. */
 export async function flowsOf(siteAddress: string): Promise<FlowState[]> {
   // With the port: on this host a visitor's own end has a site address too, the route's source.
@@ -93,7 +103,9 @@ export async function connectionsTo(sites: string): Promise<Map<string, number>>
 export interface Ways {
   /** Site addresses whose new connections the kernel sends to containers. */
   forwarded: ReadonlySet<string>;
-  /** How many connections came to each site address since the rules were made. */
+  /** Where the kernel sends new connections to public ports: address and port of a container, with a colon. */
+  ports: ReadonlyMap<number, string>;
+  /** How many connections came to each site address since the rules were made, and past it to each container's. */
   visits: ReadonlyMap<string, number>;
 }
 
@@ -111,8 +123,10 @@ export async function waysOf(): Promise<Ways | undefined> {
 export function parseWays(text: string): Ways | undefined {
   // Flushing takes the rules away and leaves what they look things up in.
   if (!text.includes('map @awake')) return undefined;
+  const publicMap = /\n\tmap public \{\n([^}]*(?:\{[^}]*\})?)/.exec(text)?.[1] ?? '';
   return {
     forwarded: new Set([...text.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
+    ports: new Map([...publicMap.matchAll(/(\d+) : ([\d.]+) \. (\d+)/g)].map(([, port, address = '', inside = '']) => [Number(port), `${address}:${inside}`] as const)),
     visits: new Map([...text.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
   };
 }
@@ -130,6 +144,22 @@ export async function forward(site: string, container: string, port: number): Pr
 /** Has systemd hold them again; no error for a site whose connections it holds already. */
 export async function unforward(site: string): Promise<void> {
   await execute('nft', ['delete', 'element', 'inet', shared.table, 'awake', `{ ${site} . 80 }`]).catch(() => undefined);
+}
+
+/**
+ * Has the kernel send new connections to public ports to a site's container.
+ * @throws SitegenError where Docker's rules would not let them through
+ */
+export async function forwardPorts(container: string, ports: readonly ListenPort[]): Promise<void> {
+  await tool(`${paths.codeDir}/let-in`, []);
+  for (const { public: port } of ports) await unforwardPort(port);
+  const elements = ports.map((port) => `${port.public} : ${container} . ${port.container}`).join(', ');
+  await tool('nft', ['add', 'element', 'inet', shared.table, 'public', `{ ${elements} }`]);
+}
+
+/** Has systemd hold a public port again; no error for one that it holds already. */
+export async function unforwardPort(port: number): Promise<void> {
+  await execute('nft', ['delete', 'element', 'inet', shared.table, 'public', `{ ${port} }`]).catch(() => undefined);
 }
 
 /** One end of a TCP connection, as `ss -HtniO` prints it. */

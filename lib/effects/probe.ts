@@ -9,18 +9,27 @@ export interface Target {
   /** Asked for with GET when set; otherwise a connection is enough. */
   path: string | undefined;
   host: string;
+  /** Further ports that have to accept connections. */
+  others?: readonly number[];
 }
 
 /**
  * Asks a container once whether it is ready: its port accepts, or its path is answered with a
- * status below 500.
+ * status below 500, and its further ports accept.
  * @param timeoutMs after which it counts as not ready
  */
 export async function isReady(target: Target, timeoutMs: number): Promise<boolean> {
-  return target.path === undefined ? accepts(target, timeoutMs) : answers(target, target.path, timeoutMs);
+  if (!await (target.path === undefined ? accepts(target, timeoutMs) : answers(target, target.path, timeoutMs))) return false;
+  return await closedPort(target, timeoutMs) === undefined;
 }
 
-function accepts({ address, port }: Target, timeoutMs: number): Promise<boolean> {
+/** The first of the further ports that accepts no connection; undefined when all do. */
+export async function closedPort({ address, others = [] }: Target, timeoutMs: number): Promise<number | undefined> {
+  for (const port of others) if (!await accepts({ address, port }, timeoutMs)) return port;
+  return undefined;
+}
+
+function accepts({ address, port }: Pick<Target, 'address' | 'port'>, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect({ host: address, port, timeout: timeoutMs });
     const end = (ready: boolean) => () => {
@@ -55,6 +64,16 @@ export function askInside(pid: number, { port, path, host }: { port: number; pat
       resolve(status >= 100 ? status : undefined);
     });
   });
+}
+
+/** Ends all connections that wait, or come, on listening sockets that systemd handed over. @returns a function that stops it */
+export async function refuseAll(fds: readonly number[]): Promise<() => void> {
+  const servers = await Promise.all(fds.map((fd) => new Promise<net.Server>((resolve, reject) => {
+    const server = net.createServer((socket) => { socket.destroy(); });
+    server.once('error', reject);
+    server.listen({ fd }, () => { resolve(server); });
+  })));
+  return () => { for (const server of servers) server.close(); };
 }
 
 /**

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
-import { jobUnits, shared, siteNames, type SiteNames } from './names.ts';
+import { jobUnits, listenSocket, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
+import { formatListen, type ListenPort } from './listen.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job' | 'listen', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
@@ -24,6 +25,8 @@ export interface Desired {
   files: readonly RenderedFile[];
   /** Timers of its jobs, among the files. */
   timers: readonly string[];
+  /** Sockets of its public ports, among the files. */
+  listens: readonly string[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
   /** Each new container has something to do before it is visited. */
@@ -81,11 +84,13 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     upstream: site.unixUpstream ?? '',
     codeDir: paths.codeDir,
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
-    ...(workload ? workloadView(workload, address, site.backedUp) : { limits: [] }),
+    listen: [],
+    ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
     ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
   const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
+  const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
   const container = workload && containerSpec(site.domain, workload, names, address, image);
   const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
   return {
@@ -93,16 +98,18 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
     timers: jobs.map(({ timer }) => timer),
+    listens: listens.map(({ socket }) => socket),
     container,
     launches: workload?.hooks.launch !== undefined,
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
   };
 }
 
-function workloadView(workload: Workload, address: SiteAddress, backedUp: boolean): View {
+function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
   return {
+    listen: listenView(workload.listen, names),
     containerAddress: address.container,
     port: workload.port,
     readyPath: workload.ready.path ?? '',
@@ -112,6 +119,11 @@ function workloadView(workload: Workload, address: SiteAddress, backedUp: boolea
     stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+function listenView(ports: readonly ListenPort[], names: SiteNames): View[] {
+  if (ports.length === 0) return [];
+  return [{ ports: formatListen(ports), sockets: ports.map((port) => listenSocket(names, port.public)).join(' ') }];
 }
 
 /** @throws SitegenError for a calendar that could be more than one setting: the schema refuses it too */

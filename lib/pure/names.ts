@@ -3,9 +3,11 @@ import { domainToASCII } from 'node:url';
 import { usageError } from './errors.ts';
 import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';
+import { listenSocket } from './listen-names.ts';
 import { paths, router, shared } from './paths.ts';
 
 export * from './job-names.ts';
+export * from './listen-names.ts';
 export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
@@ -267,6 +269,7 @@ function siteId(domain: string): string {
   const longest = Math.max(
     alarmUnit(`sitegen-certify@${domain}.service`).length,
     alarmUnit(jobUnits({ id: domain }, 'x'.repeat(jobNameMax)).service).length,
+    alarmUnit(listenSocket({ id: domain }, 65_535)).length,
     `site-${escapeHyphens(domain)}-app.slice`.length,
   );
   if (longest <= unitNameMax) return domain;

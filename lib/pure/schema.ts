@@ -6,7 +6,7 @@ import { kinds } from './kinds.ts';
 import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
-import { alias, domain, port, size, span, text } from './schema-values.ts';
+import { alias, domain, listenPort, port, size, span, text } from './schema-values.ts';
 
 /**
  * The one schema of all files that people write: types, validation and (through `describe`)
@@ -70,6 +70,7 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
   ...siteDataFields,
   ...entryFields,
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
@@ -79,7 +80,7 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === undefined || first === 'app' || first === 'image') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {

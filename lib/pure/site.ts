@@ -5,6 +5,7 @@ import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
 import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import type { Job } from './jobs.ts';
+import type { ListenPort } from './listen.ts';
 import { parseSpan } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
@@ -37,6 +38,8 @@ export function hasAddress(site: Site): boolean {
 export interface Workload {
   image: ImageSource;
   port: number;
+  /** Ports for the world, in the order of their numbers. */
+  listen: readonly ListenPort[];
   env: Readonly<Record<string, string>>;
   mounts: readonly Mount[];
   limits: Limits;
@@ -147,6 +150,7 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   return {
     image: imageOf(file, app),
     port: file.port ?? preset?.port ?? 80,
+    listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
     env: { ...preset?.env, ...file.env, ...file.secrets },
     mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),

@@ -72,10 +72,15 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await deps.systemd.reload();
   }
   await forEach('limits', ['set limits'], runAll);
+  // What one site gives up another may be about to open.
+  await forEach('ports', ['close'], (plan, steps) => runAll(plan, steps).catch(async (error: unknown) => {
+    if (plan.want?.enabled) await deps.systemd.start(siteNames(plan.domain).socket).catch(() => undefined);
+    throw error;
+  }));
   await forEach('sites', ['stop', 'stop container', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
     const { socket, lockFile } = siteNames(plan.domain);
     const replace = () => runAll(plan, steps).finally(async () => {
-      const stopped = steps.some((step) => step.do === 'stop' && step.unit === socket);
+      const stopped = plan.steps.some((step) => (step.do === 'stop' || step.do === 'close') && step.unit === socket);
       if (stopped && plan.want?.enabled) await deps.systemd.start(socket);
     });
     // A visitor of a site that listens must not wake the old container, or make the new one too.
@@ -108,6 +113,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       await makeDirectory(plan, step.path);
       break;
     }
+    case 'close':
     case 'stop': {
       await systemd.stop(step.unit);
       break;

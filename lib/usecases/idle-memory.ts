@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { modifiedAt, readIfThere, writeAtomic } from '../effects/files.ts';
 import type { Seen } from '../pure/idle.ts';
+import type { ListenPort } from '../pure/listen.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
 import { builtIn, type Workload } from '../pure/site.ts';
 
@@ -11,6 +12,8 @@ export interface KnownSite {
   site: string;
   container: string;
   port: number;
+  /** Public ports; not there in what an older version has written. */
+  listen?: readonly ListenPort[];
   backedUp: boolean;
   idle: Workload['idle'];
 }

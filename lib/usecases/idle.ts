@@ -1,13 +1,14 @@
 import { statSync } from 'node:fs';
 import os from 'node:os';
-import { machineMemory, memoryPressure, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
+import { machineMemory, memoryPressure, openConnections, siteGroups, type SiteGroup } from '../effects/cgroup.ts';
 import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { usesOf } from '../effects/in-use.ts';
 import { withLock } from '../effects/lock.ts';
-import { connectionsTo, forward, restoreRules, unforward, waysOf, type Ways } from '../effects/network.ts';
+import { connectionsTo, forward, forwardPorts, restoreRules, unforward, unforwardPort, waysOf, type Ways } from '../effects/network.ts';
 import { budgetOf, decide, holds, nextDump, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
 import { isUndumped } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
+import type { ListenPort } from '../pure/listen.ts';
 import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
@@ -31,6 +32,8 @@ export interface Actors {
   carryOut: (move: Move, known: KnownSite, past: Past) => Promise<boolean>;
   /** Whether a site's service is up, neither on its way there nor from there. */
   isActive: (domain: string) => Promise<boolean>;
+  /** Whether systemd holds a public port for it. */
+  isHeld: (domain: string, port: number) => Promise<boolean>;
   report: (line: string) => void;
 }
 
@@ -127,7 +130,7 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
   let otherBytes = 0;
   const looks: Look[] = [];
   const seen = new Map<string, Seen>();
-  for (const { id, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped } of groups) {
+  for (const { id, appCgroup, service, frozen, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped } of groups) {
     const known = memory.known[id];
     if (!known) {
       otherBytes += memoryBytes ?? 0;
@@ -135,7 +138,9 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
     }
     const site: Look = {
       domain: known.domain, state: service ? 'awake' : frozen ? 'frozen' : 'quiet',
-      connections: (connections.get(known.site) ?? 0) + (uses.get(id) ?? 0), visits: typeof ways === 'string' ? before.seen[known.domain]?.visits ?? 0 : ways?.visits.get(known.site) ?? 0, cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
+      connections: (connections.get(known.site) ?? 0) + (uses.get(id) ?? 0) + openConnections(appCgroup, (known.listen ?? []).map((port) => port.container)),
+      visits: typeof ways === 'string' ? before.seen[known.domain]?.visits ?? 0 : (ways?.visits.get(known.site) ?? 0) + (ways?.visits.get(known.container) ?? 0),
+      cpuUs, trafficBytes, memoryBytes, isUsed, isDumped, rules: known.idle,
     };
     const next = remember(site, before.seen[known.domain], now);
     if (frozen && known.backedUp) site.dumpAt = await dumpAt(known.domain, next);
@@ -210,7 +215,7 @@ function stampOf(file: string): string {
 }
 
 /** Rules that somebody has flushed come back, and so do entries that are missing in them. */
-async function mendWays({ looks, known, ways }: Round, { isActive, report }: Pick<Actors, 'isActive' | 'report'>): Promise<void> {
+async function mendWays({ looks, known, ways }: Round, { isActive, isHeld, report }: Pick<Actors, 'isActive' | 'isHeld' | 'report'>): Promise<void> {
   if (typeof ways === 'string') {
     report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
     return;
@@ -219,15 +224,28 @@ async function mendWays({ looks, known, ways }: Round, { isActive, report }: Pic
     await restoreRules();
     report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');
   }
-  for (const { domain, site, container, port } of known.values()) {
-    if (ways?.forwarded.has(site) === true || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
+  for (const { domain, site, container, port, listen = [] } of known.values()) {
+    const lost = listen.filter((each) => ways?.ports.get(each.public) !== `${container}:${each.container}`);
+    const isLost = ways?.forwarded.has(site) !== true;
+    if ((!isLost && lost.length === 0) || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
     if (!await isActive(domain)) continue;
-    await forward(site, container, port);
+    if (isLost) await forward(site, container, port);
+    const mended: ListenPort[] = [];
+    // A port whose socket somebody has stopped stays closed.
+    for (const each of lost) if (await isHeld(domain, each.public)) mended.push(each);
+    if (mended.length > 0) {
+      await forwardPorts(container, mended).catch((error: unknown) => {
+        // Below what its unit writes down: the wake has said so, and each round would again.
+        report(`<6>${domain}: visitors of its ports go through the splices: ${reasonOf(error)}`);
+        mended.length = 0;
+      });
+    }
     // A stop that has begun meanwhile has taken it out already, or will do so.
     if (!await isActive(domain)) {
-      await unforward(site);
+      if (isLost) await unforward(site);
+      for (const each of mended) await unforwardPort(each.public);
       continue;
     }
-    report(`<5>${domain}: new connections go straight to its container again`);
+    if (isLost || mended.length > 0) report(`<5>${domain}: new connections go straight to its container again`);
   }
 }

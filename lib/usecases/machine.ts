@@ -10,7 +10,7 @@ import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { budgetOf } from '../pure/idle.ts';
-import { isJobTimer, isSiteUnit, jobPattern, paths, shared, unitPatterns } from '../pure/names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
@@ -35,15 +35,15 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
   const listing = await namesIn(paths.unitsDir);
-  for (const file of siteUnitFiles(listing.filter((name) => all || (one && isJobTimer(name, one))))) candidates.add(file);
+  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one)))))) candidates.add(file);
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
-  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer')] : ['site-*', 'sitegen-job@*.timer']);
+  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);
   return {
     files,
-    units: new Map(loaded.filter(({ name }) => isSiteUnit(name) || isJobTimer(name)).map((unit) => [unit.name, unit.activeState])),
+    units: new Map(loaded.filter(({ name }) => isSiteUnit(name) || isJobTimer(name) || isListenSocket(name)).map((unit) => [unit.name, unit.activeState])),
     enabled: new Set([...await namesIn(paths.enabledDir), ...await namesIn(paths.enabledTimersDir)]),
     containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
     directories,

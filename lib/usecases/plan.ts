@@ -6,6 +6,7 @@ import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs
 import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames } from '../pure/names.ts';
 import { jobFaults } from './jobs.ts';
+import { portFaults } from './listen.ts';
 import { machineReady, observe, type Deps } from './machine.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
@@ -44,6 +45,8 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
     }
   });
   for (const { domain, reason } of await jobFaults(wanted.map(({ loaded }) => loaded.site))) faults.push({ domain, reason });
+  wanted = wanted.filter(({ loaded }) => !faults.some(({ domain }) => domain === loaded.site.domain));
+  for (const { domain, reason } of await portFaults(wanted.map(({ loaded }) => loaded), domains === undefined)) faults.push({ domain, reason });
   wanted = wanted.filter(({ loaded }) => !faults.some(({ domain }) => domain === loaded.site.domain));
   const actual = await observe(deps, wanted.map(({ want }) => want), domains?.length !== 1);
   const plans: Plan[] = [];
@@ -92,7 +95,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
 function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
   const found = new Set<string>();
   for (const [file, content] of actual.files) {
-    const id = /\/(?:site-(.+)\.socket|sitegen-job@([^:]+):.+\.timer)$/.exec(file)?.slice(1).find((part) => part !== undefined);
+    const id = /\/(?:site-(.+)\.socket|sitegen-job@([^:]+):.+\.timer|sitegen-listen@([^:]+):\d+\.socket)$/.exec(file)?.slice(1).find((part) => part !== undefined);
     if (id !== undefined && isOurs(content)) found.add(id);
   }
   for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);

@@ -3,7 +3,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
 import { SitegenError, usageError } from '../pure/errors.ts';
-import { enabledLink, isJobTimer, jobPattern, parseDomain, paths, shared, siteNames, timerStamp, type SiteNames } from '../pure/names.ts';
+import { enabledLink, isJobTimer, isListenSocket, jobPattern, parseDomain, paths, shared, siteNames, timerStamp, type SiteNames } from '../pure/names.ts';
 import { namesOfSite } from '../pure/routes.ts';
 import { rangesOf } from '../pure/site.ts';
 import { readState } from './backup-state.ts';
@@ -35,7 +35,7 @@ export async function planRemove(domainInput: string, purge: boolean, backups = 
   if (backups && !purge) throw usageError('--backups goes with --purge alone', 'to switch backups off, write "backup: false" into the site\'s settings');
   const domain = parseDomain(domainInput);
   const names = siteNames(domain);
-  const units = await ownUnits([...names.units, ...await jobTimers(names)]);
+  const units = await ownUnits([...names.units, ...await partUnits(names)]);
   const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : []), ...(backups ? backupFiles(names) : [])];
   const lines: string[] = [];
   for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
@@ -53,7 +53,7 @@ export async function planRemove(domainInput: string, purge: boolean, backups = 
  */
 export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
-  const units = await ownUnits([...names.units, ...await jobTimers(names)]);
+  const units = await ownUnits([...names.units, ...await partUnits(names)]);
   // They would write down what is about to go.
   await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]);
   await withdraw(deps.systemd, plan.domain);
@@ -113,9 +113,9 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
   await uninstallCertificate(domain);
 }
 
-/** Timers of a site's jobs, by their files. */
-async function jobTimers(names: SiteNames): Promise<string[]> {
-  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names));
+/** Timers of a site's jobs and sockets of its ports, by their files. */
+async function partUnits(names: SiteNames): Promise<string[]> {
+  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names));
 }
 
 /** Stops the timers of a site's jobs, and the jobs that are at work, before their site goes. */

@@ -2,7 +2,7 @@ import notify from 'systemd-notify';
 import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
 import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
-import { answerAll, isReady, type Target } from '../effects/probe.ts';
+import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { desired } from '../pure/desired.ts';
@@ -16,7 +16,7 @@ import { firstStart, needsFirstStart } from './first-start.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
-/** First descriptor that systemd hands over (sd_listen_fds(3)). */
+/** First descriptor that systemd hands over (sd_listen_fds(3)); those of public ports come after it. */
 const listenFd = 3;
 
 /** At most for this long one shim answers 503; the next one goes on, and systemd's limit for a start is never met. */
@@ -87,7 +87,10 @@ export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: 
   for (let nextLook = 0; ;) {
     signal?.throwIfAborted();
     const left = request.deadline - Date.now();
-    if (left <= 0) throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}`);
+    if (left <= 0) {
+      const closed = await closedPort(request.target, 500);
+      throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}${closed === undefined ? '' : `: its port ${closed} accepts no connection`}`);
+    }
     if (Date.now() >= nextLook) {
       // First, and often: connecting to a container that is gone takes seconds to fail.
       const end = await docker.end(request.container).catch(() => undefined);
@@ -109,16 +112,19 @@ export async function noteFailure({ failedFile }: Pick<SiteNames, 'failedFile'>)
   await writeAtomic({ path: failedFile, content: `${count + 1} ${Date.now() + backoffMs(count)}\n` });
 }
 
-/** Answers everybody who waits, and everybody who comes until the next try is due, with 503. */
+/** Answers everybody who waits, and everybody who comes until the next try is due, with 503; at public ports it hangs up. */
 export async function refuseVisitors({ domain, failedFile }: Pick<SiteNames, 'domain' | 'failedFile'>): Promise<number> {
   await setStatus('could not wake; answering 503');
   const [, until = 0] = parseFailures(await readIfThere(failedFile));
   const leftMs = Math.max(1000, until - Date.now());
+  // Those that wait at its other sockets would start it again at once.
+  const others = Array.from({ length: Math.max(0, Number(process.env['LISTEN_FDS'] ?? 1) - 1) }, (_, index) => listenFd + 1 + index);
+  const admit = await refuseAll(others).catch(() => () => undefined);
   return answerAll(listenFd, {
     status: 503,
     headers: { 'content-type': 'text/html; charset=utf-8', 'retry-after': String(Math.max(10, Math.ceil(leftMs / 1000))), 'cache-control': 'no-store' },
     body: unavailablePage(domain),
-  }, Math.min(leftMs, refuseMs), quietMs);
+  }, Math.min(leftMs, refuseMs), quietMs).finally(admit);
 }
 
 function parseFailures(text: string | undefined): number[] {

@@ -145,6 +145,7 @@ const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
   service: () => unitText(full, 'service'),
   forward: () => unitText(desiredOf({ site: 'domain: my-site.example.com\nproxy: unix:/run/app/http.sock\n' }), 'service'),
+  listen: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\nlisten: ["25:2525"]\n' }).files.find(({ path }) => path.includes('sitegen-listen@'))?.content ?? '',
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',

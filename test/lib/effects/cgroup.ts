@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
-import { reclaim, runState, siteGroups, thawNow } from '../../../lib/effects/cgroup.ts';
+import { countOpen, openConnections, reclaim, runState, siteGroups, thawNow } from '../../../lib/effects/cgroup.ts';
 import { folder, group } from '../usecases/_cgroup.ts';
 
 const scope = `docker-${'0'.repeat(64)}.scope`;
@@ -79,4 +79,16 @@ test('memory is pushed out in pieces, until somebody says stop', async (t) => {
   await reclaim(root, goOn(1));
   t.deepEqual(asked, [String(8 * mebibyte), String(16 * mebibyte)]);
   t.is(await reclaim(`${root}/none`, () => true), 0);
+});
+
+test('open connections to some ports are those that neither end has given up', (t) => {
+  const head = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
+  const line = (port: string, state: string, address = '0100007F') => `   0: ${address}:${port} 0200000A:C001 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n`;
+  t.is(countOpen(head, [25]), 0);
+  // Established, closed by the visitor, listening, TIME-WAIT, FIN-WAIT-2, another port, and one of IPv6.
+  const text = [line('0019', '01'), line('0019', '08'), line('0019', '0A'), line('0019', '06'), line('0019', '05'), line('0050', '01'), line('09DD', '01', '0'.repeat(32))].join('');
+  t.is(countOpen(head + text, [25]), 2);
+  t.is(countOpen(head + text, [25, 2525]), 3);
+  t.is(countOpen(head + text, []), 0);
+  t.is(openConnections(folder(t), [25]), 0);
 });

@@ -44,3 +44,33 @@ test('only a table that is not there is gone', (t) => {
   for (const text of ['nft failed: it is not installed', 'nft failed: netlink: Error: cache initialization failed: Operation not permitted', 'nft failed: ', 'No such file or directory']) t.false(isGone(new Error(text)), text);
   t.false(isGone('nft failed: Error: No such file or directory'));
 });
+
+test('ways of sites and of their ports are told apart in the rules', (t) => {
+  t.deepEqual(parseWays([
+    'table inet sitegen {',
+    '\tmap awake {',
+    '\t\ttype ipv4_addr . inet_service : ipv4_addr . inet_service',
+    '\t\telements = { 10.213.1.2 . 80 : 10.214.1.2 . 8080,',
+    '\t\t\t     10.213.1.3 . 80 : 10.214.1.3 . 80 }',
+    '\t}',
+    '',
+    '\tmap public {',
+    '\t\ttype inet_service : ipv4_addr . inet_service',
+    '\t\telements = { 25 : 10.214.1.2 . 2525, 143 : 10.214.1.2 . 143,',
+    '\t\t\t     993 : 10.214.1.3 . 993 }',
+    '\t}',
+    '',
+    '\tchain x {',
+    '\t\tdnat ip to ip daddr . tcp dport map @awake',
+    '\t}',
+    '\tset visits {',
+    '\t\telements = { 10.213.1.2 counter packets 7 bytes 420, 10.214.1.2 counter packets 3 bytes 180 }',
+    '\t}',
+    '}',
+  ].join('\n')), {
+    forwarded: new Set(['10.213.1.2', '10.213.1.3']),
+    ports: new Map([[25, '10.214.1.2:2525'], [143, '10.214.1.2:143'], [993, '10.214.1.3:993']]),
+    visits: new Map([['10.213.1.2', 7], ['10.214.1.2', 3]]),
+  });
+  t.deepEqual(parseWays('table inet sitegen {\n\tmap public {\n\t\ttype inet_service : ipv4_addr . inet_service\n\t}\n\tchain x {\n\t\tdnat to tcp dport map @awake\n\t}\n}\n')?.ports, new Map());
+});

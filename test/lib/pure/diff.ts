@@ -28,6 +28,45 @@ test('a site that is as it should be needs nothing', (t) => {
   t.deepEqual(diffSite(want, machine(want, awake(want))), []);
 });
 
+const mail = site('listen: [143, "25:2525"]\n');
+const ports = { 'sitegen-listen@example.com:25.socket': 'active', 'sitegen-listen@example.com:143.socket': 'active' };
+
+test('public ports come with the site\'s own socket', (t) => {
+  t.deepEqual(diffSite(mail, machine(mail, { ...awake(mail), ...ports })), []);
+  t.deepEqual(lines(diffSite(mail, nothing)).slice(-5), [
+    'create container site-example.com',
+    'enable site-example.com.socket',
+    'start site-example.com.socket',
+    'start sitegen-listen@example.com:25.socket',
+    'start sitegen-listen@example.com:143.socket',
+  ]);
+});
+
+test('a port more, another one inside, or one that is not held, stops an awake site, as systemd takes no socket for a service that runs', (t) => {
+  const fewer = site('listen: [143]\n');
+  const other = site('listen: [143, "25:2626"]\n');
+  const restart = ['stop site-example.com.socket', 'stop site-example.com.service', 'start site-example.com.socket', 'start sitegen-listen@example.com:25.socket', 'start sitegen-listen@example.com:143.socket'];
+  for (const [before, units] of [[fewer, { ...ports, 'sitegen-listen@example.com:25.socket': 'inactive' }], [other, ports], [mail, { 'sitegen-listen@example.com:143.socket': 'active' }]] as const) {
+    const steps = diffSite(mail, machine(before, { ...awake(mail), ...units }));
+    t.deepEqual(lines(steps).filter((line) => /^(stop|start)/.test(line)), restart);
+    t.false(steps.some((step) => step.do === 'close'));
+  }
+});
+
+test('a port that is given up is free before another site opens it', (t) => {
+  const fewer = site('listen: [143]\n');
+  const steps = diffSite(fewer, machine(mail, { ...awake(mail), ...ports }));
+  const closed = (all: readonly Step[]) => all.flatMap((step) => (step.do === 'close' ? [step.unit] : []));
+  t.deepEqual(closed(steps), ['site-example.com.socket', 'sitegen-listen@example.com:25.socket', 'site-example.com.service']);
+  t.deepEqual(lines(steps).slice(-3), ['remove /etc/systemd/system/sitegen-listen@example.com:25.socket', 'start site-example.com.socket', 'start sitegen-listen@example.com:143.socket']);
+  const off = diffSite(site('listen: [143, "25:2525"]\nenabled: false\n'), machine(mail, { ...awake(mail), ...ports }));
+  t.deepEqual(closed(off), ['site-example.com.socket', ...Object.keys(ports), 'site-example.com.service']);
+  t.false(lines(off).some((line) => line.startsWith('start')));
+  const gone = diffRemoved('example.com', machine(mail, { ...awake(mail), ...ports }));
+  for (const unit of [...Object.keys(ports), 'site-example.com.socket', 'site-example.com.service']) t.true(closed(gone).includes(unit), unit);
+  for (const unit of Object.keys(ports)) t.true(lines(gone).includes(`remove /etc/systemd/system/${unit}`), unit);
+});
+
 const served = desiredOf({ site: 'domain: example.com\nstatic: www\n' });
 const spliced = desiredOf({ site: 'domain: example.com\nproxy: unix:/run/app.sock\n' });
 
