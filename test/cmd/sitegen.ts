@@ -15,7 +15,7 @@ test.after.always(() => rm(bundle, { recursive: true, force: true }));
 
 async function sitegen(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const { exitCode, stdout, stderr } = await execa('node', [`${bundle}/sitegen.mjs`, ...args], {
-    reject: false, stdin: 'ignore', timeout: 20_000, env: { SITEGEN_TEMPLATES: `${repository}/templates`, DBUS_SYSTEM_BUS_ADDRESS: 'unix:path=/nonexistent' },
+    reject: false, stdin: 'ignore', timeout: 180_000, env: { SITEGEN_TEMPLATES: `${repository}/templates`, DBUS_SYSTEM_BUS_ADDRESS: 'unix:path=/nonexistent' },
   });
   return { code: exitCode ?? -1, out: stdout, err: stderr };
 }

@@ -93,7 +93,7 @@ guestTest('an upstream is reached by address, by a name that moves, and by a uni
     t.is(await who('localhost'), 'local', 'which DNS does not know');
     const began = Date.now();
     t.deepEqual([await who('nowhere'), await who('down')], [502, 503]);
-    t.true(Date.now() - began < 30_000);
+    t.true(Date.now() - began < 90_000);
     t.is(await who('name'), 'one');
     await names('127.0.1.2');
     const moved = Date.now();
@@ -183,7 +183,7 @@ guestTest('names that no site has are refused, or led to another server', (t, gu
     const [secure, plain, own, none] = await visit(guest, [...steps, { kind: 'raw', tls: 'none', wait: 20_000, pieces: ['GET / HTTP/1.1\r\n\r\n'] }], { together: true, visitor: true }) as [Seen, Seen, Seen, Seen];
     t.not(secure.error, undefined);
     t.deepEqual([plain.status, own.status, none.text, none.closed], [421, 200, '', true]);
-    t.true(Date.now() - began < 20_000);
+    t.true(Date.now() - began < 60_000);
 
     await withDefaults(guest, ['router: {unknown: {http: "127.0.1.1:9080", https: "127.0.1.1:9443"}}\n', async () => {
       const [led, ledPlain, still] = await seen();

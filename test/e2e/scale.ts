@@ -32,14 +32,14 @@ guestTest(`${count} sites: applied in one go while another site wakes, and one m
     const perSite = (await memory() - before) / (count - 2);
     t.log(`apply of ${count - 2} sites: ${applyMs} ms; PID 1: ${perSite.toFixed(1)} kB a site; wakes of another site meanwhile: ${wakes.map((s) => s.toFixed(2)).join(', ')} s`);
     t.is(await guest.sh("systemctl list-units --no-legend --state=active 'site-*.socket' | wc -l"), String(count));
-    t.true(Math.max(...wakes) < 10);
+    t.true(Math.max(...wakes) < 30);
 
     const lastMs = Math.min(await timed('sitegen add last.example.com'), await timed('sitegen remove --purge --backups -y last.example.com; sitegen add last.example.com'));
     const [listMs, statusMs] = [await timed('sitegen list'), await timed('sitegen status last.example.com')];
     t.log(`add of the first: ${firstMs} ms, of number ${count + 1}: ${lastMs} ms; list: ${listMs} ms; status of one: ${statusMs} ms`);
     // Wide bounds: they are to show work that grows with the sites, on a machine that is busy with other tests.
-    t.true(lastMs < firstMs * 3 + 1500, `${lastMs} ms`);
-    t.true(listMs < 10_000, `${listMs} ms`);
+    t.true(lastMs < firstMs * 3 + 3000, `${lastMs} ms`);
+    t.true(listMs < 30_000, `${listMs} ms`);
     t.is(await guest.sh('sitegen diff 2>&1'), 'nothing to do');
     t.is(await guest.sh("systemctl show -P NeedDaemonReload 'site-*.socket' | sort -u | grep . || true"), 'no');
 

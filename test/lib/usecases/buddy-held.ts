@@ -108,8 +108,8 @@ test.serial('a client that falls silent is ended, and the next one is served', a
   const { store, repository } = server('one', 1024 ** 3, 2000);
   await store.push(names.repository, 'example.com', commit('one'));
   const began = Date.now();
-  t.throws(() => execFileSync('sh', ['-c', `sleep 9 | SSH_ORIGINAL_COMMAND="git-receive-pack '/example.com.git'" '${directory}/bin/one'`], { cwd: path.resolve(import.meta.dirname, '../../..'), stdio: ['ignore', 'pipe', 'pipe'], timeout: 20_000 }), { message: /nothing came for/ });
-  t.true(Date.now() - began < 15_000);
+  t.throws(() => execFileSync('sh', ['-c', `sleep 9 | SSH_ORIGINAL_COMMAND="git-receive-pack '/example.com.git'" '${directory}/bin/one'`], { cwd: path.resolve(import.meta.dirname, '../../..'), stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 }), { message: /nothing came for/ });
+  t.true(Date.now() - began < 60_000);
   t.is(await store.push(names.repository, 'example.com', commit('two')), 'pushed');
   t.true(existsSync(repository));
 });
