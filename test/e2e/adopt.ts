@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
 import { startDns } from './_dns.ts';
-import { type Guest, guestTest, longTest, until } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { point } from './_pebble.ts';
 
@@ -133,10 +133,14 @@ guestTest('a forged name moves nothing, and costs next to nothing when it is ask
     await point(guest, elsewhere, domain);
     const before = await inventory(guest);
     const visit = (name: string) => guest.run(['curl', '-sk', '--max-time', '30', '--write-out', '%{time_total}', '--resolve', `${name}:443:127.0.0.1`, `https://${name}/`]);
+    const looks = () => guest.sh(`journalctl --sync; journalctl -b -o cat -u sitegen-adopt@${domain}.service | wc -l`);
     t.not((await visit(domain)).code, 0, 'its DNS leads elsewhere');
+    const looked = await looks();
+    t.not(looked, '0');
     const again = await visit(domain);
     t.not(again.code, 0);
     t.true(Number(again.stdout) < 3, `refused at once, from memory: ${again.stdout}`);
+    t.is(await looks(), looked, 'without another look for its backup');
     t.not((await visit('nobody.example.com')).code, 0, 'there is no such backup');
     const strange = await visit('nobody.example.net');
     t.not(strange.code, 0);

@@ -1,4 +1,4 @@
-import { type Guest, guestTest, longTest, until } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 

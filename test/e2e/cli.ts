@@ -1,4 +1,4 @@
-import { type Guest, guestTest, longTest, type SiteJson, until } from './_guest.ts';
+import { guestTest, longTest, type SiteJson, until, type Guest } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 
 const color = /\u001B\[/;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Guest, guestTest, longTest, until } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { write } from './_machine.ts';
 
 const client = '/tmp/hold-client.mjs';
