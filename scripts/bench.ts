@@ -4,6 +4,7 @@ import { openGuest, type Guest } from '../test/e2e/_lab.ts';
 import { execa } from 'execa';
 import { benchBackup } from './bench/backup.ts';
 import { figures, ratio } from './bench/figures.ts';
+import { benchFrozen } from './bench/frozen.ts';
 import { benchRouter } from './bench/router.ts';
 
 /**
@@ -16,7 +17,8 @@ const rounds = Number(process.env['ROUNDS'] ?? 30);
 const wanted = process.argv.slice(2);
 const runs = (topic: string) => wanted.length === 0 || wanted.includes(topic);
 
-async function wake(guest: Guest): Promise<void> {
+/** @returns milliseconds of cold hits */
+async function wake(guest: Guest): Promise<number[]> {
   const script = await readFile(path.resolve(import.meta.dirname, 'bench/wake.mjs'), 'utf8');
   await guest.run(['sh', '-c', 'cat > /tmp/wake.mjs'], { input: script });
   const address = await guest.site('cold.example.com');
@@ -38,6 +40,7 @@ async function wake(guest: Guest): Promise<void> {
   ratio('hand-written ÷ API start + first answer', hand, api);
   ratio('sitegen ÷ hand-written', sitegen, hand);
   await guest.sh('systemctl stop hand.socket hand.service; rm /etc/systemd/system/hand.*; docker rm -f api hand; sitegen remove --purge -yq cold.example.com; systemctl daemon-reload');
+  return sitegen;
 }
 
 async function memory(guest: Guest): Promise<void> {
@@ -65,7 +68,7 @@ async function inGuest(): Promise<void> {
   const guest = openGuest(name);
   try {
     console.log(await guest.sh(`echo "$(nproc) processors, kernel $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"), systemd $(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'), Docker $(docker version --format '{{.Server.Version}}'), Node $(node --version)"`));
-    if (runs('wake')) await wake(guest);
+    if (runs('wake')) await benchFrozen(guest, rounds, await wake(guest));
     if (runs('memory')) await memory(guest);
     if (runs('router')) await benchRouter(guest);
   } finally {
