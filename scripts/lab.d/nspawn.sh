@@ -79,6 +79,11 @@ nspawn_exec() {
   # The host's own limits, whatever they are, say nothing about a server.
   ulimit -Hn 524288 2>/dev/null || true
   ulimit -Sn 1024
+  # Of itself nsenter stops when its child is stopped, as a guest that shuts down
+  # does with all there is before it kills them. Nobody would continue it, nobody
+  # take the dead child, and the guest's end would wait for that for ever.
+  # shellcheck disable=SC2016 # for the shell in the guest
   exec /usr/bin/env -i "${GUEST_ENV[@]}" \
-    /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root -- "$@"
+    /usr/bin/nsenter -t "$INIT" -m -u -i -n -p -C -r --wdns=/root --no-fork -- \
+    /bin/sh -c '"$@"; exit $?' sh "$@"
 }
