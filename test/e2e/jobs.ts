@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
@@ -125,7 +125,7 @@ guestTest('a job that fails or takes too long is an alarm, its program is killed
   t.true(listed.every(({ next, last }) => Date.parse(next) > Date.now() && Math.abs(Date.parse(last) - Date.now()) < 120_000));
 });
 
-guestTest('jobs of one site run one after the other', async (t, guest) => {
+longTest('jobs of one site run one after the other', async (t, guest) => {
   const job = (name: string) => `  ${name}: {calendar: yearly, command: [sh, -c, "echo begin; sleep 2; echo end"]}\n`;
   await addSite(guest, `${job('a')}${job('b')}`);
   await freeze(guest);
@@ -186,7 +186,7 @@ guestTest('a time that systemd does not know is refused, and changes nothing', a
   t.is(await guest.sh(`systemctl is-active 'sitegen-job@${domain}:hello.timer'`), 'active');
 });
 
-guestTest('a job whose site does not become ready has failed, and leaves nothing running', async (t, guest) => {
+longTest('a job whose site does not become ready has failed, and leaves nothing running', async (t, guest) => {
   await addSite(guest, '  hello: {calendar: yearly, command: ["true"]}\n');
   await guest.sitegen('stop', domain);
   const since = await now(guest);
@@ -199,7 +199,7 @@ guestTest('a job whose site does not become ready has failed, and leaves nothing
   t.notRegex(await guest.sh(`journalctl --no-pager --since @${since}`), /New main PID/);
 });
 
-guestTest('when a job is killed by force, the idle timer puts its site to sleep', async (t, guest) => {
+longTest('when a job is killed by force, the idle timer puts its site to sleep', async (t, guest) => {
   await addSite(guest, '  slow: {calendar: yearly, command: [sleep, "600"]}\n');
   await guest.sitegen('stop', domain);
   await guest.sh('systemctl stop sitegen-idle.timer');
@@ -217,7 +217,7 @@ guestTest('when a job is killed by force, the idle timer puts its site to sleep'
   t.false((await guest.sitegen('alarms', '--json')).stdout.includes(unit));
 });
 
-guestTest('a job waits for whoever replaces or restores its site', async (t, guest) => {
+longTest('a job waits for whoever replaces or restores its site', async (t, guest) => {
   await addSite(guest, '  hello: {calendar: yearly, command: [echo, hello]}\n');
   await freeze(guest);
   const since = await now(guest);
@@ -230,7 +230,7 @@ guestTest('a job waits for whoever replaces or restores its site', async (t, gue
   t.regex(await journal(guest, since), /^hello: done: frozen; wait [2-9]\d{3} ms/m);
 });
 
-guestTest('a site is stopped, and removed, while a job of it runs', async (t, guest) => {
+longTest('a site is stopped, and removed, while a job of it runs', async (t, guest) => {
   await addSite(guest, '  slow: {calendar: yearly, command: [sleep, "600"]}\n');
   const unit = `sitegen-job@${domain}:slow.service`;
   await freeze(guest);
@@ -252,7 +252,7 @@ guestTest('a site is stopped, and removed, while a job of it runs', async (t, gu
   t.false((await guest.sitegen('alarms', '--json')).stdout.includes(unit));
 });
 
-guestTest('the alarm of a job that is taken out of the settings is over', async (t, guest) => {
+longTest('the alarm of a job that is taken out of the settings is over', async (t, guest) => {
   await addSite(guest, '  bad: {calendar: yearly, command: ["false"]}\n');
   await guest.sitegen('jobs', 'run', domain, 'bad');
   const alarms = async () => (await guest.sitegen('alarms', '--json')).stdout;

@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, newestTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 import { outside, withVisitor } from './_router.ts';
@@ -88,7 +88,7 @@ guestTest('a public port wakes its site, shows visitors\' addresses from the sec
   });
 }));
 
-guestTest('connections to public ports count as use, and a stop ends those that are at rest', (t, guest) => withVisitor(guest, async () => {
+longTest('connections to public ports count as use, and a stop ends those that are at rest', (t, guest) => withVisitor(guest, async () => {
   const domain = 'mail.example.com';
   await withSites(guest, { [domain]: 'listen: ["2600:2525"]\nidle: {after: 3s}\n' }, async () => {
     await ask(guest, 2600);
@@ -121,7 +121,7 @@ guestTest('connections to public ports count as use, and a stop ends those that 
   });
 }));
 
-guestTest('a site that cannot wake hangs up at its public ports, and they stay held', (t, guest) => withVisitor(guest, async () => {
+newestTest('a site that cannot wake hangs up at its public ports, and they stay held', (t, guest) => withVisitor(guest, async () => {
   const domain = 'mail.example.com';
   await withSites(guest, { [domain]: 'listen: ["2600:2999"]\nready: {timeout: 3s}\n' }, async () => {
     t.is(await ask(guest, 2600), '');
@@ -132,7 +132,7 @@ guestTest('a site that cannot wake hangs up at its public ports, and they stay h
   });
 }));
 
-guestTest('a port belongs to one site alone, moves with its settings, and leaves nothing behind', (t, guest) => withVisitor(guest, async () => {
+newestTest('a port belongs to one site alone, moves with its settings, and leaves nothing behind', (t, guest) => withVisitor(guest, async () => {
   const [one, two] = ['one.example.com', 'two.example.com'];
   await withSites(guest, { [one]: 'listen: ["2600:2525"]\n', [two]: undefined }, async () => {
     await writeSite(guest, two, 'listen: ["2600:2525", "2601:2525"]\n');

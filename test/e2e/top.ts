@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 
 interface Top {
   sites: { site: string; state: string; connections: number; requestsPerSecond: number | null; cpuPercent: number | null; memoryBytes: number | null; idleMs: number; next: string | null; nextInMs: number | null; stays: string | null }[];
@@ -68,7 +68,7 @@ guestTest('top tells what runs and what comes next, and timeline what has been',
   t.regex(await guest.sh('cat /tmp/week.svg; rm /tmp/week.svg'), /^<svg [^]*top\.example\.com[^]*<\/svg>$/);
 });
 
-guestTest('a container that ends, and a wake that fails, are in the timeline; forged entries are not', async (t, guest) => {
+longTest('a container that ends, and a wake that fails, are in the timeline; forged entries are not', async (t, guest) => {
   const domain = 'ends.example.com';
   // The journal may have sites of that name from before.
   const since = await guest.sh("date '+%F %T'");
@@ -82,7 +82,7 @@ guestTest('a container that ends, and a wake that fails, are in the timeline; fo
   t.deepEqual(transitions.map(({ from, to }) => `${from} ${to}`), ['asleep awake', 'awake failed']);
 });
 
-guestTest('top on a terminal goes on until q, and gives the terminal back', async (t, guest) => {
+longTest('top on a terminal goes on until q, and gives the terminal back', async (t, guest) => {
   await guest.site('live.example.com');
   const typed = (keys: string, seconds: number) => guest.sh(`(sleep ${seconds}; printf '${keys}') | timeout 20 script --quiet --return --command 'stty rows 24 cols 80; sitegen top; echo "code $?"; stty -a' /dev/null`);
   for (const keys of ['q', '\\003']) {
