@@ -1,4 +1,4 @@
-import { type Guest, guestTest, longTest, until } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 
 interface Top {
   sites: { site: string; state: string; connections: number; requestsPerSecond: number | null; cpuPercent: number | null; memoryBytes: number | null; idleMs: number; next: string | null; nextInMs: number | null; stays: string | null }[];
