@@ -7,7 +7,7 @@ import { systemdIds } from '../pure/timeline.ts';
 /** An entry with the fields that were asked for; `__REALTIME_TIMESTAMP` and `_BOOT_ID` are always there. */
 export type JournalRecord = Readonly<Record<string, unknown>>;
 
-const fields = 'MESSAGE_ID,SITEGEN_FROM,SITEGEN_TO,SITEGEN_CAUSE,SITEGEN_MS,SITEGEN_PHASES,UNIT_RESULT,_BOOT_ID';
+const fields = 'MESSAGE_ID,SITEGEN_FROM,SITEGEN_TO,SITEGEN_CAUSE,SITEGEN_MS,SITEGEN_PHASES,UNIT_RESULT,EXIT_STATUS,_BOOT_ID';
 
 /**
  * What tells of a site's life: its own transitions, what systemd says of its service, and the
@@ -44,6 +44,14 @@ export async function journalBegins(): Promise<number | undefined> {
 /** When a boot wrote its last line, in milliseconds since 1970; undefined when it is not in the journal. */
 export async function bootEnds(boot: string): Promise<number | undefined> {
   return timeOf(await first(read([`_BOOT_ID=${boot}`, '--lines=1'])));
+}
+
+/** How a unit failed when it last did: systemd's result, and its main process's exit status; undefined when the journal has lost it. */
+export async function lastFailure(unit: string): Promise<{ result: string; exitStatus: string | undefined } | undefined> {
+  const last = (id: string) => first(read([`MESSAGE_ID=${id}`, `UNIT=${unit}`, '_PID=1', '--lines=1']));
+  const [failed, exited] = [await last(systemdIds.unitFailed), await last(systemdIds.exited)];
+  const [result, exitStatus] = [failed?.['UNIT_RESULT'], exited?.['EXIT_STATUS']];
+  return typeof result === 'string' ? { result, exitStatus: typeof exitStatus === 'string' ? exitStatus : undefined } : undefined;
 }
 
 function seconds(ms: number): string {

@@ -66,6 +66,7 @@ export interface Facts {
 /** MESSAGE_IDs of systemd's own entries (systemd/sd-messages.h). In a container its start has that of a user's systemd. */
 export const systemdIds = {
   unitFailed: 'd9b373ed55a64feb8242e02dbe79a49c',
+  exited: '98e322203f7a4ed290d09fe03c09fe15',
   unitEnded: '7ad2d189f7e94e70a38c781354912448',
   started: ['b07a249cd024414a82dd00cd181378ff', 'eed00a68ffd84e31882105fd973abdd1'],
 } as const;

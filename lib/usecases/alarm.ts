@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { alertText, lastLines, postWebhook, runCommand, sendMail, type Alert } from '../effects/alerts.ts';
 import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { lastFailure } from '../effects/journal-read.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
 import { reasonOf } from '../pure/errors.ts';
@@ -20,10 +21,12 @@ export interface Failure {
 /**
  * Raises the alarm of a unit that has just failed: writes it down, and tells those named in
  * `alerts:`, at most once per unit and hour.
- * @param failure what systemd says of it: the unit itself may have been started again by now
+ * @param told what systemd says of it
  * @returns `failed` when an alert could not be delivered
  */
-export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ failed: boolean }> {
+export async function raise(systemd: Systemd, unit: string, told: Failure, now: Date): Promise<{ failed: boolean }> {
+  // systemd tells of the unit as it is by now, and of one that was started again it says "success".
+  const failure = told.result === 'success' ? await lastFailure(unit).catch(() => undefined) ?? { result: 'it failed', exitStatus: undefined } : told;
   const said = unit.endsWith('.service') ? await lastWords(systemd, unit) : undefined;
   // A job's exit code is that of our program, and says nothing of the site's.
   const reason = (isJobUnit(unit) ? said : undefined) ?? describeFailure(failure, said);
