@@ -1,5 +1,6 @@
 import test from 'ava';
-import { cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { cpuFloor, decide, dumpEveryMs, gives, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import type { Swap } from '../../../lib/pure/room.ts';
 
 const minuteMs = 60_000;
 const now = 100 * minuteMs;
@@ -14,7 +15,11 @@ const seen = (fields: Partial<Seen> = {}): Seen => ({
   at: now - 10_000, visits: 7, cpuUs: 5_000_000, trafficBytes: 90_000, state: 'awake', activeAt: now - minuteMs, since: now - 10 * minuteMs, ...fields,
 });
 
-const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0, otherBytes: 0 };
+/** That makes a third of what it takes. */
+const zram: Swap = { freeBytes: 100_000, share: 1 / 3 };
+const noSwap: Swap = { freeBytes: 0, share: 1 };
+
+const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, swap: zram, pressure: 0, otherBytes: 0 };
 
 // ---- What is remembered ----
 
@@ -170,10 +175,10 @@ for (const [text, inside, outside] of keeps) {
 type Site = [name: string, look: Partial<Look>, idleMs: number];
 
 /** What is done to sites, in order, as `name: move cause`. */
-function moves(sites: readonly Site[], changes: Partial<Machine> = {}, needBytes = 0): string[] {
+function moves(sites: readonly Site[], changes: Partial<Machine> = {}, needBytes = 0, spares = false): string[] {
   const looks = sites.map(([domain, fields]) => look({ domain, ...fields }));
   const known = new Map(sites.map(([domain, { state = 'awake' }, idleMs]) => [domain, seen({ state, activeAt: now - idleMs, since: now - idleMs })]));
-  return decide(looks, known, { ...machine, ...changes }, needBytes).map(({ domain, do: what, cause, visited }) => `${domain}: ${what} ${cause}${visited === true ? ' visited' : ''}`);
+  return decide(looks, known, { ...machine, ...changes }, needBytes, spares).map(({ domain, do: what, cause, visited }) => `${domain}: ${what} ${cause}${visited === true ? ' visited' : ''}`);
 }
 
 const never = { ...rules, never: true };
@@ -189,11 +194,11 @@ test('nothing is done to a site that was never looked at before', (t) => {
 });
 
 test('without swap a site that is due is frozen as long as all fits, and stopped else', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: 1000 }, minutes(6)]], { hasSwap: false }), ['a: freeze idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false }, 100), ['a: freeze idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { hasSwap: false }), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false }, 101), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(6)]], { hasSwap: false, budgetBytes: undefined }), ['a: freeze idle'], 'where nothing is counted');
+  t.deepEqual(moves([['a', { memoryBytes: 1000 }, minutes(6)]], { swap: noSwap }), ['a: freeze idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { swap: noSwap }, 100), ['a: freeze idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { swap: noSwap }), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { swap: noSwap }, 101), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(6)]], { swap: noSwap, budgetBytes: undefined }), ['a: freeze idle'], 'where nothing is counted');
 });
 
 const five: Site[] = [
@@ -215,8 +220,35 @@ test('beyond the budget the least recently used ones are frozen first, then froz
 });
 
 test('without swap nobody is frozen to make room', (t) => {
-  t.deepEqual(moves(five, { hasSwap: false }, 1), ['colder: stop memory']);
-  t.deepEqual(moves(five, { hasSwap: false }, 401), ['colder: stop memory', 'cold: stop memory', 'old: stop memory']);
+  t.deepEqual(moves(five, { swap: noSwap }, 1), ['colder: stop memory']);
+  t.deepEqual(moves(five, { swap: noSwap }, 401), ['colder: stop memory', 'cold: stop memory', 'old: stop memory']);
+});
+
+test('one whose memory swap has no room for is stopped, not frozen: to make room, and when it is due', (t) => {
+  const full = { swap: { freeBytes: 150, share: 1 / 3 } };
+  t.deepEqual(moves(five, full, 1), ['colder: stop memory']);
+  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], full), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 1000 }, minutes(6)]], full), ['a: freeze idle'], 'as all fits');
+  t.deepEqual(moves(five, { swap: { freeBytes: 200, share: 1 / 3 } }, 121), ['old: freeze memory', 'colder: stop memory'], 'what the first one takes of it is gone for the next');
+  t.deepEqual(moves(five, { swap: { freeBytes: 9999, share: 0.95 } }, 1), ['colder: stop memory'], 'where zram makes nothing smaller');
+});
+
+test('what goes out to a disk is free', (t) => {
+  const disk = { swap: { freeBytes: 9999, share: 0 } };
+  t.deepEqual(moves(five, disk, 180), ['old: freeze memory']);
+  t.deepEqual(moves(five, disk, 181), ['old: freeze memory', 'new: freeze memory']);
+});
+
+test('for work that nobody waits for no site with visitors goes', (t) => {
+  const sites = five.filter(([domain]) => domain === 'busy' || domain === 'cold');
+  t.deepEqual(moves(sites, {}, 5000), ['cold: stop memory', 'busy: stop memory visited']);
+  t.deepEqual(moves(sites, {}, 5000, true), ['cold: stop memory']);
+});
+
+test('what a move gives is what is free once it is done', (t) => {
+  const gave = (what: Move['do'], memoryBytes: number | undefined, swap = zram) => Math.round(gives({ do: what }, { memoryBytes }, swap));
+  t.deepEqual([gave('stop', 100), gave('freeze', 100), gave('dump', 100)], [100, 60, 0]);
+  t.deepEqual([gave('freeze', 100, noSwap), gave('stop', undefined), gave('freeze', undefined)], [0, 0, 0]);
 });
 
 test('one that does not bear standing still is stopped to make room, after frozen ones', (t) => {
@@ -246,13 +278,13 @@ test('while somebody waits for memory, one at a time makes room, be it that all 
 });
 
 test('where memory is not counted, the first one is taken for enough', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(2)], ['b', { memoryBytes: undefined }, minutes(1)]], { pressure: 99, hasSwap: false }), ['a: stop memory']);
+  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(2)], ['b', { memoryBytes: undefined }, minutes(1)]], { pressure: 99, swap: noSwap }), ['a: stop memory']);
 });
 
 test('a site that is due and has to make room gets one move: the stop, if it is one', (t) => {
   t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]]), ['a: freeze memory']);
   t.deepEqual(moves([['a', { memoryBytes: 1001, state: 'frozen' }, minutes(31)]]), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { hasSwap: false }), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { swap: noSwap }), ['a: stop idle']);
 });
 
 test('what all hold is their sum, without what is not counted', (t) => {
@@ -261,7 +293,7 @@ test('what all hold is their sum, without what is not counted', (t) => {
 
 test('what sites hold that are left to others counts, and moves none of them', (t) => {
   t.deepEqual(moves(five, { otherBytes: 1 }), ['old: freeze memory']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false, otherBytes: 101 }), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { swap: noSwap, otherBytes: 101 }), ['a: stop idle']);
 });
 
 test('a frozen site that was used after its last dump is dumped when that is due, also while it is to stay', (t) => {
