@@ -174,3 +174,8 @@ export const shared = {
   metricsSocketUnit: 'sitegen-metrics.socket',
   labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
 } as const;
+
+/** Has others make room; what for is in its name, as `needText` has it. */
+export function roomUnit(need: string): string {
+  return `sitegen-room@${need}.service`;
+}

@@ -23,7 +23,7 @@ guestTest(`of ${count} sites that are visited in turn, as many run as the budget
   try {
     const listens = await guest.sh(`for domain in ${domains.join(' ')}; do
         printf 'domain: %s\\nimage: test/heavy:1\\ncertificate: none\\nready: {timeout: 3min}\\nstop: {timeout: 1s}\\nidle: {after: 12h}\\nbackup: false\\n' $domain >/etc/sitegen/sites/$domain.yaml
-      done; sitegen apply --quiet
+      done; sitegen apply --quiet >&2
       for domain in ${domains.join(' ')}; do sed -n 's/^ListenStream=//p' /etc/systemd/system/site-$domain.socket; done`, { timeoutMs: 900_000 });
     const addresses = new Map(listens.split('\n').map((listen, index) => [domains[index] ?? '', listen.replace(/:80$/, '')]));
     t.is(addresses.size, count);
