@@ -4,7 +4,7 @@ import { machineMemory, memoryPressure, openConnections, siteGroups, type SiteGr
 import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { usesOf } from '../effects/in-use.ts';
 import { withLock } from '../effects/lock.ts';
-import { connectionsTo, waysOf, type Ways } from '../effects/network.ts';
+import { connectionsTo, waysOf } from '../effects/network.ts';
 import { swapState } from '../effects/swap.ts';
 import { decide, gives, holds, nextDump, remember, type Look, type Machine, type Move, type Seen } from '../pure/idle.ts';
 import { isUndumped } from '../pure/backup.ts';
@@ -15,30 +15,21 @@ import { formatBytes } from '../pure/quantities.ts';
 import { budgetOf, type Need } from '../pure/room.ts';
 import { readState } from './backup-state.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
-import { mendWays } from './mend-ways.ts';
+import { mendWays, type Found, type Mender } from './mend-ways.ts';
 
 /** A look at all sites that run. */
-export interface Round {
-  looks: readonly Look[];
+export interface Round extends Found {
   seen: ReadonlyMap<string, Seen>;
-  known: ReadonlyMap<string, KnownSite>;
   machine: Machine;
   /** What all of them hold. */
   heldBytes: number;
-  /** Undefined while the rules are gone; text: why nobody can tell. */
-  ways: Ways | string | undefined;
   moves: readonly Move[];
 }
 
 /** What carries moves out. */
-export interface Actors {
+export interface Actors extends Mender {
   /** @param known of the site @param past what looks have seen of it @returns whether it was to be dumped */
   carryOut: (move: Move, known: KnownSite, past: Past) => Promise<boolean>;
-  /** Whether a site's service is up, neither on its way there nor from there. */
-  isActive: (domain: string) => Promise<boolean>;
-  /** Whether systemd holds a public port for it. */
-  isHeld: (domain: string, port: number) => Promise<boolean>;
-  report: (line: string) => void;
 }
 
 /** For so long a site is left to whoever has begun to put it to sleep, should that one be killed meanwhile. */

@@ -1,10 +1,28 @@
-import { forward, forwardPorts, restoreRules, unforward, unforwardPort } from '../effects/network.ts';
+import { forward, forwardPorts, restoreRules, unforward, unforwardPort, type Ways } from '../effects/network.ts';
 import { reasonOf } from '../pure/errors.ts';
+import type { Look } from '../pure/idle.ts';
 import type { ListenPort } from '../pure/listen.ts';
-import type { Actors, Round } from './idle.ts';
+import type { KnownSite } from './idle-memory.ts';
+
+/** What tells whether a way is missing that should be there. */
+export interface Mender {
+  /** Whether a site's service is up, neither on its way there nor from there. */
+  isActive: (domain: string) => Promise<boolean>;
+  /** Whether systemd holds a public port for it. */
+  isHeld: (domain: string, port: number) => Promise<boolean>;
+  report: (line: string) => void;
+}
+
+/** What a look has found of them. */
+export interface Found {
+  looks: readonly Look[];
+  known: ReadonlyMap<string, KnownSite>;
+  /** Undefined while the rules are gone; text: why nobody can tell. */
+  ways: Ways | string | undefined;
+}
 
 /** Rules that somebody has flushed come back, and so do entries that are missing in them. */
-export async function mendWays({ looks, known, ways }: Round, { isActive, isHeld, report }: Pick<Actors, 'isActive' | 'isHeld' | 'report'>): Promise<void> {
+export async function mendWays({ looks, known, ways }: Found, { isActive, isHeld, report }: Mender): Promise<void> {
   if (typeof ways === 'string') {
     report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
     return;

@@ -57,9 +57,17 @@ guestTest(`of ${count} sites that are visited in turn, as many run as the budget
     const askers = () => guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short' ${[first, second].map((domain) => `_SYSTEMD_UNIT=site-${domain}.service`).join(' + ')} || true`);
     t.regex(await askers(), /memory is short/);
 
-    t.log('nobody was killed for memory, and nobody was put to sleep for anything else');
+    t.log('of two that start at once and fit one by one, the second one knows what the first will take');
+    const [third = '', fourth = ''] = others;
+    await guest.sh(`systemctl stop site-${second}.service`, { timeoutMs: 300_000 });
+    const { running, held } = await visit(third, fourth);
+    t.true(running.includes(third) && running.includes(fourth) && held <= budget, `${running.join(' ')} hold ${held} bytes`);
+    const reserved = await guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short.*those that start with it' _SYSTEMD_UNIT=site-${third}.service + _SYSTEMD_UNIT=site-${fourth}.service`);
+    t.is(reserved.split('\n').length, 1, reserved);
+
+    t.log('nobody was killed for memory, and nobody but that one was put to sleep for anything else');
     const causes = await guest.sh(`journalctl --since @${began} -o json --output-fields=SITEGEN_CAUSE SITEGEN_TO=asleep | jq -r .SITEGEN_CAUSE | sort -u`);
-    t.is(causes, 'memory');
+    t.is(causes, 'memory\nstop');
     t.is(await guest.sh(`journalctl -k --since @${began} -o cat | grep -c oom-kill: || true; sed -n 's/^oom_kill //p' ${slice}/memory.events`), '0\n0');
     t.is(await guest.sh("systemctl list-units --state=failed --no-legend --plain 'site*' | cut -d' ' -f1"), '');
   } finally {
@@ -93,7 +101,7 @@ async function seenBy(guest: Guest, visited: readonly string[]): Promise<State> 
     const [current = '', cached = '', told = '', at = '', ...running] = (await guest.sh(`
       while [ -n "$(systemctl list-units --plain --no-legend --state=activating 'sitegen-room@*' sitegen-idle.service)" ]; do sleep 1; done
       systemctl start sitegen-idle.service
-      cat ${slice}/memory.current; sed -n 's/^inactive_file //p' ${slice}/memory.stat; cat /run/sitegen/budget
+      cat ${slice}/memory.current; sed -n 's/^inactive_file //p' ${slice}/memory.stat; cut -d' ' -f1 /run/sitegen/budget
       jq '[.seen[${visited.map((domain) => `"${domain}"`).join(', ')}].at // 0] | min' /run/sitegen/idle.json
       docker ps --format '{{.Names}}' | sed -n 's/^site-//p' | sort`, { timeoutMs: 300_000 })).split('\n');
     state = { running: running.filter((line) => line !== ''), held: Number(current) - Number(cached), told: Number(told) };
