@@ -1,11 +1,11 @@
 import { siteGroups } from '../lib/effects/cgroup.ts';
-import { parseNeed } from '../lib/pure/idle.ts';
 import { listenSocket, shared, siteNames } from '../lib/pure/names.ts';
+import { parseNeed } from '../lib/pure/room.ts';
 import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
 import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
 
 /**
- * Run by sitegen-idle.service every few seconds while sites run: one round. Run as `room BYTES:ID` by
+ * Run by sitegen-idle.service every few seconds while sites run: one round. Run as `room BYTES:RESERVED:ID` by
  * sitegen-room@.service it has others make room for a site that starts. D-Bus and Docker are loaded
  * only when there is something to do. Ends the timer when nothing runs any more.
  */

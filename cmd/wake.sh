@@ -40,7 +40,10 @@ alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated ==
 admit() {
   local slots=2 slot queue turn
   read -r slots 2>/dev/null </var/lib/sitegen/starts
-  exec {queue}>>/run/sitegen/starts/queue || return
+  exec {queue}>>/run/sitegen/starts/queue || {
+    reserve
+    return
+  }
   flock "$queue"
   while :; do
     for ((slot = 0; slot < slots; slot++)); do
@@ -50,6 +53,8 @@ admit() {
     done
     read -r -t 0.02 -u "$nap"
   done
+  # As long as nobody else is admitted, so that the next one counts what this one will take.
+  reserve
   exec {queue}>&-
   admitted=$turn
 }
@@ -58,27 +63,48 @@ release() {
   admitted=
 }
 
-# Has others make room where the site would not fit beside them: it takes what it held at most when it
-# last ran, or, where nobody knows, an eighth of what all may hold. No process while all fits, and
-# nothing where the kernel does not count memory.
-make_room() {
-  local site=${SITEGEN_CGROUP%/*} budget held swapped=0 need most stat
-  local all=${site%/*}
-  read -r budget </run/sitegen/budget && read -r held <"$all/memory.current" || return
-  read -r swapped <"$all/memory.swap.current"
+# What it will take: what it held at most when it last ran, or, where nobody knows, an eighth of what all
+# may hold. Written down until it is ready, as those that start meanwhile would count on the same memory;
+# and what those take that came before, as far as they do not hold it yet. Built-ins alone.
+budget='' zram=100 need=0 reserved=0 reservation=/run/sitegen/starts/need.${state##*/}
+reserve() {
+  local site=${SITEGEN_CGROUP%/*} most file bytes group pid held
+  read -r budget zram </run/sitegen/budget || return
   if ! read -r need <"$state.memory"; then
     need=$((budget / 8))
     read -r most <"$site/memory.max" && [[ $most != max ]] && ((most < need)) && need=$most
   fi
-  ((held + swapped + need > budget)) || return
+  for file in "${reservation%/*}"/need.*; do
+    [[ -s $file && $file != "$reservation" ]] || continue
+    read -r bytes pid group <"$file"
+    # Its wake was killed.
+    [[ -e /proc/$pid ]] || continue
+    held=0
+    read -r held <"$group/memory.current"
+    ((held >= bytes)) || ((reserved += bytes - held))
+  done
+  echo "$need $$ $site" >"$reservation"
+} 2>/dev/null
+
+# Has others make room where the site would not fit beside them and those that start. No process while
+# all fits, and nothing where the kernel does not count memory.
+make_room() {
+  local all=${SITEGEN_CGROUP%/*/*} held swapped=0 takes=$((need + reserved)) stat before
+  [[ -n $budget ]] && read -r held <"$all/memory.current" || return
+  # What is in swap is still in memory to this part where it is zram.
+  read -r swapped <"$all/memory.swap.current"
+  ((swapped = swapped * ${zram:-100} / 100))
+  ((held + swapped + takes > budget)) || return
   # Without file pages that the kernel can read again, as the rounds of the idle timer count.
   read -r -d '' stat <"$all/memory.stat"
   [[ $stat =~ inactive_file\ ([0-9]+) ]] && ((held -= BASH_REMATCH[1]))
-  ((held + swapped + need > budget)) || return
-  if timeout 5 systemctl start "sitegen-room@$need:${state##*/}.service"; then
-    echo "memory is short, so others have made room: they held $((held + swapped)) of $budget bytes, and it takes $need"
+  ((held + swapped + takes > budget)) || return
+  before="they held $((held + swapped)) of $budget bytes, and it takes $need"
+  ((reserved == 0)) || before+=", those that start with it $reserved"
+  if timeout 5 systemctl start "sitegen-room@$need:$reserved:${state##*/}.service"; then
+    echo "memory is short, so others have made room: $before"
   else
-    echo "memory is short, and it starts before others have made room: they hold $((held + swapped)) of $budget bytes, and it takes $need"
+    echo "memory is short, and it starts before others have made room: $before"
   fi
 } 2>/dev/null
 
@@ -161,6 +187,7 @@ lead() {
   done
 }
 release
+[[ ! -e $reservation ]] || : >"$reservation"
 exec {nap}<&-
 now=${EPOCHREALTIME/./}
 total_ms=$(((now - began) / 1000))
@@ -182,7 +209,7 @@ SITEGEN_MS=$total_ms
 SITEGEN_PHASES=wait=$wait_ms create=$create_ms start=$start_ms ready=$(((now - started) / 1000))
 EOT
   systemd-notify --ready
-  rm -f "$state.failed"
+  rm -f "$state.failed" "$reservation"
   # From here on the kernel sends new connections to the container itself.
   nft add element inet sitegen awake "{ $SITEGEN_SITE . 80 : $SITEGEN_ADDRESS . $SITEGEN_PORT }" ||
     echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'

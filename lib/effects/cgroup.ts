@@ -20,15 +20,16 @@ export interface SiteGroup {
   cpuUs: number;
   /** Bytes that came to its containers and went from them, but for those among themselves on their loopback. */
   trafficBytes: number;
-  /** Bytes in memory and in swap, without file pages that the kernel can drop; undefined where it does not count. */
+  /** Bytes in memory, that part of swap which is memory too included, without file pages that the kernel can drop; undefined where it does not count. */
   memoryBytes: number | undefined;
 }
 
 /**
  * Looks at all sites whose containers run. Synchronous, and reads a dozen small files a site: it is
  * done every few seconds, where a process or a call to systemd a site would cost more than the sites.
+ * @param swapShare how much of what is in swap counts
  */
-export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
+export function siteGroups(root: string = paths.cgroupRoot, swapShare = 1): SiteGroup[] {
   const parent = `${root}/${shared.parentSlice}`;
   const helpers = `${root}/system.slice`;
   const used = new Map(namesIn(helpers).flatMap((name) => {
@@ -52,7 +53,7 @@ export function siteGroups(root: string = paths.cgroupRoot): SiteGroup[] {
       isDumped: used.get(id) === 'dump',
       cpuUs: numberIn(`${app}/cpu.stat`, 'usage_usec') ?? 0,
       trafficBytes: trafficIn(app),
-      memoryBytes: memoryOf(site),
+      memoryBytes: memoryOf(site, swapShare),
     }];
   });
 }
@@ -110,11 +111,9 @@ export function memoryPressure(): number | undefined {
   return some === undefined ? undefined : Number(some);
 }
 
-/** The machine's memory and swap, bytes. */
-export function machineMemory(): { totalBytes: number; swapBytes: number; swapFreeBytes: number } {
-  const text = textOf('/proc/meminfo') ?? '';
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
-  return { totalBytes: field('MemTotal'), swapBytes: field('SwapTotal'), swapFreeBytes: field('SwapFree') };
+/** The machine's memory, bytes. */
+export function machineMemory(): number {
+  return Number(/^MemTotal:\s+(\d+) kB/m.exec(textOf('/proc/meminfo') ?? '')?.[1] ?? 0) * 1024;
 }
 
 /**
@@ -139,11 +138,28 @@ export async function reclaim(group: string, goOn: () => boolean): Promise<numbe
 /** Small enough for a visitor not to wait for the end of it. */
 const reclaimStep = 16 * 1024 ** 2;
 
-/** Bytes that a group of processes holds: what swap has of it too, zram being memory; not what the kernel can read again. */
-function memoryOf(group: string): number | undefined {
+/** What all sites hold, as `memoryBytes` has it for each. */
+export function heldByAll(swapShare: number): number | undefined {
+  return memoryOf(`${paths.cgroupRoot}/${shared.parentSlice}`, swapShare);
+}
+
+/** What a site may hold at most, bytes; undefined without a limit, and where the kernel has none. */
+export function memoryMax(group: string): number | undefined {
+  const max = Number(textOf(`${group}/memory.max`) ?? NaN);
+  return Number.isNaN(max) ? undefined : max;
+}
+
+/** What a group of processes holds in memory, bytes. */
+export function memoryCurrent(group: string): number | undefined {
   const current = textOf(`${group}/memory.current`);
+  return current === undefined ? undefined : Number(current);
+}
+
+/** Bytes that a group of processes holds: of what swap has of it a share, zram being memory; not what the kernel can read again. */
+function memoryOf(group: string, swapShare: number): number | undefined {
+  const current = memoryCurrent(group);
   if (current === undefined) return undefined;
-  return Math.max(0, Number(current) - (numberIn(`${group}/memory.stat`, 'inactive_file') ?? 0)) + Number(textOf(`${group}/memory.swap.current`) ?? 0);
+  return Math.max(0, current - (numberIn(`${group}/memory.stat`, 'inactive_file') ?? 0)) + Math.floor(Number(textOf(`${group}/memory.swap.current`) ?? 0) * swapShare);
 }
 
 /** Groups of a site's containers. */

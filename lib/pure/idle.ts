@@ -1,4 +1,4 @@
-import { parseSize } from './quantities.ts';
+import { freezeGives, type Swap } from './room.ts';
 
 /** When sites fall asleep: which one, how deep, and why. Times are milliseconds of a clock that nobody sets. */
 
@@ -67,7 +67,7 @@ export interface Machine {
   date: Date;
   /** What all sites may hold together, bytes; undefined where memory is not counted. */
   budgetBytes: number | undefined;
-  hasSwap: boolean;
+  swap: Swap;
   /** Percent of the time in which somebody waited for memory. */
   pressure: number;
   /** What sites hold about which nothing is to be decided. */
@@ -157,8 +157,9 @@ export function isKeptAwake({ awake }: Pick<IdleRules, 'awake'>, date: Date): bo
  * they may or somebody waits for memory, the least recently used ones: frozen first where swap takes
  * what they hold, then stopped. One with visitors goes only when nothing else is left.
  * @param needBytes what a site that is about to wake will take besides
+ * @param spares sites with visitors, be it that nothing else is left
  */
-export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, machine: Machine, needBytes = 0): Move[] {
+export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, machine: Machine, needBytes = 0, spares = false): Move[] {
   const moves = new Map<string, Move>();
   for (const look of looks) {
     const known = seen.get(look.domain);
@@ -169,15 +170,15 @@ export function decide(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, 
       if (isDue) moves.set(look.domain, { domain: look.domain, do: 'dump', cause: 'idle' });
       continue;
     }
-    // Where there is no swap a frozen site holds what it held.
-    const fits = machine.hasSwap || machine.budgetBytes === undefined || holds(looks) + machine.otherBytes + needBytes <= machine.budgetBytes;
+    // Where it does not go out to swap, a frozen site holds what it held.
+    const fits = freezeGives(look.memoryBytes, machine.swap) !== undefined || machine.budgetBytes === undefined || holds(looks) + machine.otherBytes + needBytes <= machine.budgetBytes;
     moves.set(look.domain, { domain: look.domain, do: next.do === 'freeze' && !fits ? 'stop' : next.do, cause: 'idle' });
   }
-  for (const move of makeRoom(looks, seen, machine, needBytes)) if (moves.get(move.domain)?.do !== 'stop') moves.set(move.domain, move);
+  for (const move of makeRoom(looks, seen, machine, needBytes, spares)) if (moves.get(move.domain)?.do !== 'stop') moves.set(move.domain, move);
   return [...moves.values()];
 }
 
-function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, hasSwap, pressure, otherBytes }: Machine, needBytes: number): Move[] {
+function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { budgetBytes, swap, pressure, otherBytes }: Machine, needBytes: number, spares: boolean): Move[] {
   let over = budgetBytes === undefined ? 0 : holds(looks) + otherBytes + needBytes - budgetBytes;
   // Without a number the least recently used one goes, and the next look tells whether that was enough.
   if (over <= 0 && pressure > pressureLimit) over = 1;
@@ -186,35 +187,28 @@ function makeRoom(looks: readonly Look[], seen: ReadonlyMap<string, Seen>, { bud
   const free = looks.filter((look) => !look.isUsed && !look.rules.never).sort((a, b) => used(a) - used(b));
   const isVisited = ({ state, connections }: Look) => state === 'awake' && connections > 0;
   const moves: Move[] = [];
-  const take = (look: Look, what: Move['do'], share: number, visited = false) => {
+  const take = (look: Look, what: Move['do'], freed: number | undefined, visited = false) => {
     if (over <= 0 || moves.some(({ domain }) => domain === look.domain)) return;
     moves.push({ domain: look.domain, do: what, cause: 'memory', ...(visited && { visited }) });
-    over -= (look.memoryBytes ?? over) * share;
+    over -= freed ?? over;
   };
-  // What zram takes it still holds, a third or so.
-  if (hasSwap) for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each) && each.rules.freeze)) take(look, 'freeze', 0.6);
-  for (const look of free.filter((each) => each.state === 'frozen')) take(look, 'stop', 1);
-  for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each))) take(look, 'stop', 1);
-  for (const look of free.filter((each) => isVisited(each))) take(look, 'stop', 1, true);
+  let freeBytes = swap.freeBytes;
+  for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each) && each.rules.freeze)) {
+    const freed = freezeGives(look.memoryBytes, { ...swap, freeBytes });
+    if (freed === undefined || over <= 0) continue;
+    take(look, 'freeze', look.memoryBytes === undefined ? undefined : freed);
+    freeBytes -= look.memoryBytes ?? 0;
+  }
+  for (const look of free.filter((each) => each.state === 'frozen')) take(look, 'stop', look.memoryBytes);
+  for (const look of free.filter((each) => each.state !== 'frozen' && !isVisited(each))) take(look, 'stop', look.memoryBytes);
+  if (!spares) for (const look of free.filter((each) => isVisited(each))) take(look, 'stop', look.memoryBytes, true);
   return moves;
 }
 
-/** What `machine.memory` means on a machine, bytes. */
-export function budgetOf(memory: string, totalBytes: number): number | undefined {
-  const percent = /^([\d.]+)%$/.exec(memory)?.[1];
-  return percent === undefined ? parseSize(memory) : Math.floor((totalBytes * Number(percent)) / 100);
-}
-
-/** A site that is about to start, and what it will take. */
-export interface Need {
-  id: string;
-  bytes: number;
-}
-
-/** Reads what the shim of a site that starts asks for: `BYTES:ID`. */
-export function parseNeed(text: string): Need | undefined {
-  const [, bytes, id] = /^(\d{1,15}):([a-z0-9._-]+)$/.exec(text) ?? [];
-  return id === undefined ? undefined : { id, bytes: Number(bytes) };
+/** What of a site's memory is free once a move is done. */
+export function gives({ do: what }: Pick<Move, 'do'>, { memoryBytes = 0 }: Partial<Pick<Look, 'memoryBytes'>>, swap: Swap): number {
+  if (what === 'dump') return 0;
+  return what === 'stop' ? memoryBytes : freezeGives(memoryBytes, swap) ?? 0;
 }
 
 /** What all sites hold together, bytes. */

@@ -50,10 +50,10 @@ export const paths = {
   runDir: '/run/sitegen',
   /** flock(2): held by whoever changes settings or units. */
   machineLock: '/run/sitegen/lock',
-  /** What the last round of the idle timer knew, and the locks of the sites that are starting. */
+  /** What the last round of the idle timer knew, and the locks of the sites that are starting, and what each of them will take. */
   idleFile: '/run/sitegen/idle.json',
   startsDir: '/run/sitegen/starts',
-  /** What all sites may hold together, bytes, for the shim. */
+  /** What all sites may hold together, bytes, and how many percent of their swap count to it, for the shim. */
   budgetFile: '/run/sitegen/budget',
   /** A file for each process that works in a container for an admin. */
   usesDir: '/run/sitegen/uses',
@@ -174,3 +174,8 @@ export const shared = {
   metricsSocketUnit: 'sitegen-metrics.socket',
   labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
 } as const;
+
+/** Has others make room; what for is in its name, as `needText` has it. */
+export function roomUnit(need: string): string {
+  return `sitegen-room@${need}.service`;
+}

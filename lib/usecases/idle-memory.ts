@@ -3,6 +3,7 @@ import { modifiedAt, readIfThere, writeAtomic } from '../effects/files.ts';
 import type { Seen } from '../pure/idle.ts';
 import type { ListenPort } from '../pure/listen.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
+import { toldLine, type Told } from '../pure/room.ts';
 import { builtIn, type Workload } from '../pure/site.ts';
 
 /** What a round of the idle timer has to know of a site's settings; kept until one of the files changes. */
@@ -35,9 +36,11 @@ export interface IdleMemory {
   defaultsStamp: string;
   /** Domains of sites that somebody is putting to sleep, and until when that may take, by the clock of looks. */
   moving: Record<string, number>;
+  /** What of their memory is free after that, bytes. */
+  gives: Record<string, number>;
 }
 
-const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '', moving: {} };
+const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '', moving: {}, gives: {} };
 
 /** Reads it; of a file that is missing or damaged nothing is known. */
 export function parseMemory(text: string | undefined): IdleMemory {
@@ -65,8 +68,8 @@ export async function noteWork({ workFile }: Pick<SiteNames, 'workFile'>): Promi
   await writeAtomic({ path: workFile, content: '' });
 }
 
-/** Writes down for wakes what all sites may hold. */
-export async function tellBudget(bytes: number): Promise<void> {
-  const content = `${bytes}\n`;
+/** Writes down for wakes what all sites may hold, and what of swap counts to that. */
+export async function tellBudget(told: Told): Promise<void> {
+  const content = toldLine(told);
   if (await readIfThere(paths.budgetFile) !== content) await writeAtomic({ path: paths.budgetFile, content });
 }

@@ -4,37 +4,32 @@ import { machineMemory, memoryPressure, openConnections, siteGroups, type SiteGr
 import { readIfThere, writeAtomic } from '../effects/files.ts';
 import { usesOf } from '../effects/in-use.ts';
 import { withLock } from '../effects/lock.ts';
-import { connectionsTo, forward, forwardPorts, restoreRules, unforward, unforwardPort, waysOf, type Ways } from '../effects/network.ts';
-import { budgetOf, decide, holds, nextDump, remember, type Look, type Machine, type Move, type Need, type Seen } from '../pure/idle.ts';
+import { connectionsTo, waysOf } from '../effects/network.ts';
+import { swapState } from '../effects/swap.ts';
+import { decide, gives, holds, nextDump, remember, type Look, type Machine, type Move, type Seen } from '../pure/idle.ts';
 import { isUndumped } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
-import type { ListenPort } from '../pure/listen.ts';
 import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
+import { budgetOf, type Need } from '../pure/room.ts';
 import { readState } from './backup-state.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
+import { mendWays, type Found, type Mender } from './mend-ways.ts';
 
 /** A look at all sites that run. */
-export interface Round {
-  looks: readonly Look[];
+export interface Round extends Found {
   seen: ReadonlyMap<string, Seen>;
-  known: ReadonlyMap<string, KnownSite>;
   machine: Machine;
-  /** Undefined while the rules are gone; text: why nobody can tell. */
-  ways: Ways | string | undefined;
+  /** What all of them hold. */
+  heldBytes: number;
   moves: readonly Move[];
 }
 
 /** What carries moves out. */
-export interface Actors {
+export interface Actors extends Mender {
   /** @param known of the site @param past what looks have seen of it @returns whether it was to be dumped */
   carryOut: (move: Move, known: KnownSite, past: Past) => Promise<boolean>;
-  /** Whether a site's service is up, neither on its way there nor from there. */
-  isActive: (domain: string) => Promise<boolean>;
-  /** Whether systemd holds a public port for it. */
-  isHeld: (domain: string, port: number) => Promise<boolean>;
-  report: (line: string) => void;
 }
 
 /** For so long a site is left to whoever has begun to put it to sleep, should that one be killed meanwhile. */
@@ -63,7 +58,7 @@ export async function makeRoom(actors: Actors, need: Need): Promise<void> {
   const round = await exclusively(() => look({ need }));
   const { looks, moves } = round;
   const left = looks.length > 0 && moves.length === 0 ? '; nobody is left who could make room' : '';
-  actors.report(`<5>${need.id} starts, and takes ${formatBytes(need.bytes)}; the others hold ${formatBytes(holds(looks) + round.machine.otherBytes)}${left}`);
+  actors.report(`<5>${need.id} starts, and takes ${formatBytes(need.bytes)}${need.reservedBytes === 0 ? '' : `, and those that start with it ${formatBytes(need.reservedBytes)}`}; the others hold ${formatBytes(round.heldBytes)}${left}`);
   await carryOutAll(round, actors);
 }
 
@@ -119,7 +114,8 @@ async function carryOutAll(round: Round, actors: Actors): Promise<void> {
  */
 export async function look({ need, remembers = true }: { need?: Need; remembers?: boolean } = {}): Promise<Round> {
   const before = parseMemory(await readIfThere(paths.idleFile));
-  const groups = siteGroups();
+  const swap = swapState();
+  const groups = siteGroups(paths.cgroupRoot, swap.share);
   // A shell in a container counts like a visitor's connection.
   const uses = usesOf();
   const memory = await learn(before, groups);
@@ -147,20 +143,23 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
     looks.push(site);
     seen.set(known.domain, next);
   }
-  const { swapBytes } = machineMemory();
   const moving = Object.entries(memory.moving).filter(([, until]) => until > now);
   // What starts has no memory of its own to give, whatever is left of it.
   const isTaken = ({ domain }: Look) => moving.some(([each]) => each === domain) || domain === memory.known[need?.id ?? '']?.domain;
   const machine: Machine = {
-    now, date: new Date(), budgetBytes: memory.budgetBytes, hasSwap: swapBytes > 0, pressure: memoryPressure() ?? 0,
-    otherBytes: otherBytes + holds(looks.filter((each) => isTaken(each))),
+    now, date: new Date(), budgetBytes: memory.budgetBytes, swap, pressure: memoryPressure() ?? 0,
+    // Of those on their way to sleep what they will hold then, or others would make the same room once more.
+    otherBytes: otherBytes + looks.filter((each) => isTaken(each)).reduce((sum, { domain, memoryBytes = 0 }) => sum + Math.max(0, memoryBytes - (memory.gives[domain] ?? 0)), 0),
   };
-  const moves = decide(looks.filter((each) => !isTaken(each)), seen, machine, need?.bytes).filter(({ do: what, cause }) => !need || cause === 'memory' || what === 'stop');
+  const heldBytes = otherBytes + holds(looks);
+  const moves = decide(looks.filter((each) => !isTaken(each)), seen, machine, need && need.bytes + need.reservedBytes, need?.background).filter(({ do: what, cause }) => !need || cause === 'memory' || what === 'stop');
   if (remembers) {
-    await keep({ ...memory, seen: Object.fromEntries(seen), moving: Object.fromEntries([...moving, ...moves.map(({ domain }) => [domain, now + movingMs] as const)]) });
-    await tellWakes(memory, before, seen);
+    const given = [...Object.entries(memory.gives).filter(([domain]) => moving.some(([each]) => each === domain)),
+      ...moves.map((move) => [move.domain, gives(move, looks.find(({ domain }) => domain === move.domain) ?? {}, swap)] as const)];
+    await keep({ ...memory, seen: Object.fromEntries(seen), moving: Object.fromEntries([...moving, ...moves.map(({ domain }) => [domain, now + movingMs] as const)]), gives: Object.fromEntries(given) });
+    await tellWakes(memory, before, seen, swap.share);
   }
-  return { looks, seen, known: new Map(Object.entries(memory.known)), machine, ways, moves };
+  return { looks, seen, known: new Map(Object.entries(memory.known)), machine, heldBytes, ways, moves };
 }
 
 /** When a site is due to be dumped while it stands still; undefined when nothing has changed since its last dump. */
@@ -183,8 +182,9 @@ async function keep(memory: IdleMemory): Promise<void> {
 }
 
 /** Writes down for wakes what all may hold, and what each site has needed, as far as that has changed by a mebibyte. */
-async function tellWakes(memory: IdleMemory, before: IdleMemory, seen: ReadonlyMap<string, Seen>): Promise<void> {
-  if (memory.budgetBytes !== undefined) await tellBudget(memory.budgetBytes);
+async function tellWakes(memory: IdleMemory, before: IdleMemory, seen: ReadonlyMap<string, Seen>, swapShare: number): Promise<void> {
+  const { budgetBytes } = memory;
+  if (budgetBytes !== undefined) await tellBudget({ budgetBytes, swapShare });
   const mebibytes = (peak: Seen | undefined) => Math.ceil((peak?.peakBytes ?? 0) / 1024 ** 2);
   for (const [domain, now] of seen) {
     if (now.peakBytes === undefined || mebibytes(now) === mebibytes(before.seen[domain])) continue;
@@ -202,7 +202,7 @@ async function learn(before: IdleMemory, groups: readonly SiteGroup[]): Promise<
   if (stale.length === 0 && fresh) return { ...before, known: kept };
   const { readKnown } = await import('./idle-settings.ts');
   const { known, sites, memory } = await readKnown(stale.map(({ id }) => ({ id, stamp: stamps.get(id) ?? '' })));
-  return { ...before, known: { ...kept, ...known }, sites, budgetBytes: budgetOf(memory, machineMemory().totalBytes), defaultsStamp };
+  return { ...before, known: { ...kept, ...known }, sites, budgetBytes: budgetOf(memory, machineMemory()), defaultsStamp };
 }
 
 function stampOf(file: string): string {
@@ -211,41 +211,5 @@ function stampOf(file: string): string {
     return `${mtimeMs} ${size}`;
   } catch {
     return '';
-  }
-}
-
-/** Rules that somebody has flushed come back, and so do entries that are missing in them. */
-async function mendWays({ looks, known, ways }: Round, { isActive, isHeld, report }: Pick<Actors, 'isActive' | 'isHeld' | 'report'>): Promise<void> {
-  if (typeof ways === 'string') {
-    report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
-    return;
-  }
-  if (!ways) {
-    await restoreRules();
-    report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');
-  }
-  for (const { domain, site, container, port, listen = [] } of known.values()) {
-    const lost = listen.filter((each) => ways?.ports.get(each.public) !== `${container}:${each.container}`);
-    const isLost = ways?.forwarded.has(site) !== true;
-    if ((!isLost && lost.length === 0) || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
-    if (!await isActive(domain)) continue;
-    if (isLost) await forward(site, container, port);
-    const mended: ListenPort[] = [];
-    // A port whose socket somebody has stopped stays closed.
-    for (const each of lost) if (await isHeld(domain, each.public)) mended.push(each);
-    if (mended.length > 0) {
-      await forwardPorts(container, mended).catch((error: unknown) => {
-        // Below what its unit writes down: the wake has said so, and each round would again.
-        report(`<6>${domain}: visitors of its ports go through the splices: ${reasonOf(error)}`);
-        mended.length = 0;
-      });
-    }
-    // A stop that has begun meanwhile has taken it out already, or will do so.
-    if (!await isActive(domain)) {
-      if (isLost) await unforward(site);
-      for (const each of mended) await unforwardPort(each.public);
-      continue;
-    }
-    if (isLost || mended.length > 0) report(`<5>${domain}: new connections go straight to its container again`);
   }
 }

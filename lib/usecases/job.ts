@@ -17,6 +17,7 @@ import { noteWork } from './idle-memory.ts';
 import { isDumpDue } from './put-to-sleep.ts';
 import { freezeQuiet, isInactive, stopQuiet, thawSite } from './quiet.ts';
 import { siteOfId } from './read-sites.ts';
+import { makeRoomForJob } from './room.ts';
 import { loadSettings, type LoadedSite } from './settings.ts';
 import { awaitReady } from './wake.ts';
 import { wantOf } from './want.ts';
@@ -79,8 +80,10 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
   const giveBack = await isInactive(systemd, names) ? await takeTurn(signal) : () => Promise.resolve();
   const turned = performance.now();
   let before: Before | undefined;
+  let release = () => { /* Nothing is reserved yet. */ };
+  const beforeStart = async () => { release = await makeRoomForJob(systemd, names, say); };
   try {
-    const woken = await wakeQuietly(deps, names, name, workload);
+    const woken = await wakeQuietly(deps, { names, name, workload, beforeStart });
     if (typeof woken === 'object') return woken.skipped;
     before = woken;
     if (before === 'stopped') {
@@ -88,6 +91,7 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
       await awaitReady({ container: names.container, target: { address: container, port: workload.port, path: workload.ready.path, host: names.domain }, startedAt: Date.now(), deadline: Date.now() + workload.ready.timeoutMs }, signal);
     }
     await giveBack();
+    release();
     const ready = performance.now();
     await noteWork(names);
     await runCommand(deps, names, job).finally(() => noteWork(names));
@@ -95,6 +99,7 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
     return undefined;
   } finally {
     await giveBack();
+    release();
     if (before !== undefined) await sleepAgain(deps, names, before, site).catch((error: unknown) => say(`the site stays as it is for now: ${reasonOf(error)}`, 4));
   }
 }
@@ -131,8 +136,17 @@ async function settled({ systemd, signal }: JobDeps, { service, lockFile }: Site
   }
 }
 
+interface QuietWake {
+  names: SiteNames;
+  /** Of the job. */
+  name: string;
+  workload: Workload;
+  /** Before a container that is stopped is started. */
+  beforeStart: () => Promise<void>;
+}
+
 /** Has the container run, without the site's service. Nothing is made that a first visitor would make. */
-async function wakeQuietly({ systemd, docker, signal }: JobDeps, names: SiteNames, name: string, workload: Workload): Promise<Before | { skipped: string }> {
+async function wakeQuietly({ systemd, docker, signal }: JobDeps, { names, name, workload, beforeStart }: QuietWake): Promise<Before | { skipped: string }> {
   return withLock(names.lockFile, { timeoutS: lockS, signal }, async () => {
     // Another server may have got it meanwhile, and must be the only one that works at its data.
     const asked = await lookUp(names, name);
@@ -149,7 +163,10 @@ async function wakeQuietly({ systemd, docker, signal }: JobDeps, names: SiteName
     const state = runState(names.appCgroup);
     if (state === 'running') return 'quiet';
     if (state === 'frozen') await thawSite(systemd, names);
-    else await docker.start(found.id);
+    else {
+      await beforeStart();
+      await docker.start(found.id);
+    }
     // A round that still saw nothing run has ended it.
     await systemd.enqueue(shared.idleTimer);
     return state;

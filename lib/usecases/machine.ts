@@ -1,6 +1,7 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { machineMemory } from '../effects/cgroup.ts';
+import { swapState } from '../effects/swap.ts';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, removeRoute, routes } from '../effects/network.ts';
@@ -9,11 +10,11 @@ import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { budgetOf } from '../pure/idle.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
+import { budgetOf } from '../pure/room.ts';
 import { tellBudget } from './idle-memory.ts';
 import { templatesDir } from './settings.ts';
 
@@ -84,8 +85,8 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
   const changed = files.filter((file) => current.get(file.path) !== file.content);
   const starts = `${defaults.machine?.starts ?? os.availableParallelism()}\n`;
   if (await readIfThere(paths.startsFile) !== starts) await writeAtomic({ path: paths.startsFile, content: starts });
-  const budgetBytes = budgetOf(defaults.machine?.memory ?? builtIn.memory, machineMemory().totalBytes);
-  if (budgetBytes !== undefined) await tellBudget(budgetBytes);
+  const budgetBytes = budgetOf(defaults.machine?.memory ?? builtIn.memory, machineMemory());
+  if (budgetBytes !== undefined) await tellBudget({ budgetBytes, swapShare: swapState().share });
   const differs = changed.length > 0 || !await inPlace(ranges.sites);
   if (differs) await checkRanges(docker, ranges);
   // First, as it refuses a range that containers do not have; then nothing has changed yet.

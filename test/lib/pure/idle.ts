@@ -1,20 +1,6 @@
 import test from 'ava';
-import { cpuFloor, decide, dumpEveryMs, holds, isKeptAwake, nextDump, nextMove, parseAwakeTimes, pressureLimit, remember, trafficFloor, type AwakeTimes, type IdleRules, type Look, type Machine, type Move, type Seen } from '../../../lib/pure/idle.ts';
-
-const minuteMs = 60_000;
-const now = 100 * minuteMs;
-const rules: IdleRules = { afterMs: 5 * minuteMs, stopAfterMs: 30 * minuteMs, never: false, freeze: true, awake: [] };
-
-const look = (fields: Partial<Look> = {}): Look => ({
-  domain: 'a.example.com', state: 'awake', connections: 0, visits: 7, cpuUs: 5_000_000, trafficBytes: 90_000, memoryBytes: 100, isUsed: false, rules, ...fields,
-});
-
-/** As a look ten seconds ago has left it. */
-const seen = (fields: Partial<Seen> = {}): Seen => ({
-  at: now - 10_000, visits: 7, cpuUs: 5_000_000, trafficBytes: 90_000, state: 'awake', activeAt: now - minuteMs, since: now - 10 * minuteMs, ...fields,
-});
-
-const machine: Machine = { now, date: new Date(2026, 0, 5, 12, 0), budgetBytes: 1000, hasSwap: true, pressure: 0, otherBytes: 0 };
+import { cpuFloor, decide, dumpEveryMs, isKeptAwake, nextDump, nextMove, parseAwakeTimes, remember, trafficFloor, type AwakeTimes, type Look, type Move, type Seen } from '../../../lib/pure/idle.ts';
+import { minuteMs, now, rules, look, seen, noSwap, machine, moves, never, minutes } from './_looks.ts';
 
 // ---- What is remembered ----
 
@@ -167,18 +153,6 @@ for (const [text, inside, outside] of keeps) {
 
 // ---- What is decided ----
 
-type Site = [name: string, look: Partial<Look>, idleMs: number];
-
-/** What is done to sites, in order, as `name: move cause`. */
-function moves(sites: readonly Site[], changes: Partial<Machine> = {}, needBytes = 0): string[] {
-  const looks = sites.map(([domain, fields]) => look({ domain, ...fields }));
-  const known = new Map(sites.map(([domain, { state = 'awake' }, idleMs]) => [domain, seen({ state, activeAt: now - idleMs, since: now - idleMs })]));
-  return decide(looks, known, { ...machine, ...changes }, needBytes).map(({ domain, do: what, cause, visited }) => `${domain}: ${what} ${cause}${visited === true ? ' visited' : ''}`);
-}
-
-const never = { ...rules, never: true };
-const minutes = (count: number) => count * minuteMs;
-
 test('a site is put to sleep when its time is over, and not before', (t) => {
   t.deepEqual(moves([['a', {}, minutes(5) - 1], ['b', {}, minutes(5)], ['c', { state: 'frozen' }, minutes(30) - 1], ['d', { state: 'frozen' }, minutes(30)], ['e', { rules: { ...rules, freeze: false } }, minutes(6)]]),
     ['b: freeze idle', 'd: stop idle', 'e: stop idle']);
@@ -189,79 +163,11 @@ test('nothing is done to a site that was never looked at before', (t) => {
 });
 
 test('without swap a site that is due is frozen as long as all fits, and stopped else', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: 1000 }, minutes(6)]], { hasSwap: false }), ['a: freeze idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false }, 100), ['a: freeze idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { hasSwap: false }), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false }, 101), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(6)]], { hasSwap: false, budgetBytes: undefined }), ['a: freeze idle'], 'where nothing is counted');
-});
-
-const five: Site[] = [
-  ['new', { memoryBytes: 200 }, minutes(1)], ['old', { memoryBytes: 200 }, minutes(4)], ['cold', { memoryBytes: 200, state: 'frozen' }, minutes(9)],
-  ['colder', { memoryBytes: 200, state: 'frozen' }, minutes(10)], ['busy', { memoryBytes: 200, connections: 1 }, 0],
-];
-
-test('as long as all fits nobody makes room', (t) => {
-  t.deepEqual(moves(five), []);
-  t.deepEqual(moves(five, { budgetBytes: undefined }, 10_000), []);
-});
-
-test('beyond the budget the least recently used ones are frozen first, then frozen ones are stopped', (t) => {
-  t.deepEqual(moves(five, {}, 1), ['old: freeze memory']);
-  t.deepEqual(moves(five, {}, 120), ['old: freeze memory'], 'zram goes on holding a part of it');
-  t.deepEqual(moves(five, {}, 121), ['old: freeze memory', 'new: freeze memory']);
-  t.deepEqual(moves(five, {}, 241), ['old: freeze memory', 'new: freeze memory', 'colder: stop memory']);
-  t.deepEqual(moves(five, {}, 441), ['old: freeze memory', 'new: freeze memory', 'colder: stop memory', 'cold: stop memory']);
-});
-
-test('without swap nobody is frozen to make room', (t) => {
-  t.deepEqual(moves(five, { hasSwap: false }, 1), ['colder: stop memory']);
-  t.deepEqual(moves(five, { hasSwap: false }, 401), ['colder: stop memory', 'cold: stop memory', 'old: stop memory']);
-});
-
-test('one that does not bear standing still is stopped to make room, after frozen ones', (t) => {
-  const sites: Site[] = [['rigid', { memoryBytes: 600, rules: { ...rules, freeze: false } }, minutes(4)], ['cold', { memoryBytes: 400, state: 'frozen' }, minutes(6)]];
-  t.deepEqual(moves(sites, {}, 1), ['cold: stop memory']);
-  t.deepEqual(moves(sites, {}, 401), ['cold: stop memory', 'rigid: stop memory']);
-});
-
-test('a site with visitors goes only when nothing else is left, the least recently used one first, and is marked', (t) => {
-  t.deepEqual(moves(five, {}, 640), ['old: freeze memory', 'new: freeze memory', 'colder: stop memory', 'cold: stop memory'], 'all that the others give');
-  t.deepEqual(moves(five, {}, 641), ['old: freeze memory', 'new: freeze memory', 'colder: stop memory', 'cold: stop memory', 'busy: stop memory visited']);
-  t.deepEqual(moves([['late', { memoryBytes: 600, connections: 2 }, 0], ['early', { memoryBytes: 600, connections: 1 }, 10]]), ['early: stop memory visited']);
-});
-
-test('a frozen site with a visitor who waits is no visited one', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: 1001, state: 'frozen', connections: 1 }, minutes(1)]]), ['a: stop memory']);
-});
-
-test('what is in use, or never sleeps, is left alone, however short memory is', (t) => {
-  t.deepEqual(moves([['used', { memoryBytes: 5000, isUsed: true }, minutes(50)], ['never', { memoryBytes: 5000, rules: never }, minutes(50)], ['cold', { memoryBytes: 5000, state: 'frozen', isUsed: true }, minutes(50)]], { pressure: 99 }), []);
-});
-
-test('while somebody waits for memory, one at a time makes room, be it that all fits', (t) => {
-  t.deepEqual(moves(five, { pressure: pressureLimit }), []);
-  t.deepEqual(moves(five, { pressure: pressureLimit + 0.1 }), ['old: freeze memory']);
-  t.deepEqual(moves(five, { pressure: 99, budgetBytes: undefined }), ['old: freeze memory'], 'where memory is not counted');
-});
-
-test('where memory is not counted, the first one is taken for enough', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(2)], ['b', { memoryBytes: undefined }, minutes(1)]], { pressure: 99, hasSwap: false }), ['a: stop memory']);
-});
-
-test('a site that is due and has to make room gets one move: the stop, if it is one', (t) => {
-  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]]), ['a: freeze memory']);
-  t.deepEqual(moves([['a', { memoryBytes: 1001, state: 'frozen' }, minutes(31)]]), ['a: stop idle']);
-  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { hasSwap: false }), ['a: stop idle']);
-});
-
-test('what all hold is their sum, without what is not counted', (t) => {
-  t.is(holds([look({ memoryBytes: 3 }), look({ memoryBytes: undefined }), look({ memoryBytes: 4 })]), 7);
-});
-
-test('what sites hold that are left to others counts, and moves none of them', (t) => {
-  t.deepEqual(moves(five, { otherBytes: 1 }), ['old: freeze memory']);
-  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { hasSwap: false, otherBytes: 101 }), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 1000 }, minutes(6)]], { swap: noSwap }), ['a: freeze idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { swap: noSwap }, 100), ['a: freeze idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 1001 }, minutes(6)]], { swap: noSwap }), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: 900 }, minutes(6)]], { swap: noSwap }, 101), ['a: stop idle']);
+  t.deepEqual(moves([['a', { memoryBytes: undefined }, minutes(6)]], { swap: noSwap, budgetBytes: undefined }), ['a: freeze idle'], 'where nothing is counted');
 });
 
 test('a frozen site that was used after its last dump is dumped when that is due, also while it is to stay', (t) => {

@@ -34,7 +34,7 @@ export function jobMachine(t: ExecutionContext, { runs = 'frozen', service = 'in
   for (const name of ['sites', 'run/sites', 'run/starts', 'units', 'backup', 'bin', 'alarms']) mkdirSync(below(name), { recursive: true });
   Object.assign(paths, {
     defaultsFile: below('sitegen.yaml'), sitesDir: below('sites'), unitsDir: below('units'), stateDir: below('state'), backupDir: below('backup'), alarmsDir: below('alarms'),
-    runDir: below('run'), startsDir: below('run/starts'), startsFile: below('slots'), cgroupRoot: below('cgroup'), dockerSocket: below('no.sock'),
+    runDir: below('run'), startsDir: below('run/starts'), startsFile: below('slots'), budgetFile: below('run/budget'), cgroupRoot: below('cgroup'), dockerSocket: below('no.sock'),
   });
   process.env['SITEGEN_TEMPLATES'] = path.resolve(import.meta.dirname, '../../../templates');
   writeFileSync(below('slots'), '1\n');
