@@ -13,6 +13,7 @@ import { paths, settingsFileOf, siteNames } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
 import { readState } from './backup-state.ts';
+import { giveUpSilent } from './idle-silent.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
 
 /** A look at all sites that run. */
@@ -52,6 +53,7 @@ export async function idleRound(actors: Actors): Promise<number> {
   const round = await exclusively(() => look());
   try {
     if (round.looks.length > 0) await mendWays(round, actors);
+    await giveUpSilent([...round.known.values()].filter(({ domain }) => round.looks.some((each) => each.domain === domain && each.state === 'awake')), actors.report);
   } finally {
     await carryOutAll(round, actors);
   }
