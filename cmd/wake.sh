@@ -212,7 +212,10 @@ EOT
   rm -f "$state.failed" "$reservation"
   # From here on the kernel sends new connections to the container itself.
   nft add element inet sitegen awake "{ $SITEGEN_SITE . 80 : $SITEGEN_ADDRESS . $SITEGEN_PORT }" ||
-    echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'
+    {
+      echo 'the rules of the sites are gone: visitors go through the splices until sitegen-idle.service has put them back'
+      systemctl start --no-block sitegen-idle.service
+    }
   ((${#ports[@]} == 0)) || lead || echo 'clients of its ports go through the splices, and seem to come from this host'
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
   systemctl start --no-block sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}

@@ -70,8 +70,13 @@ export function hasJob(id: string, root: string = paths.cgroupRoot): boolean {
  */
 export function openConnections(appCgroup: string, ports: readonly number[]): number {
   if (ports.length === 0) return 0;
-  const [pid] = scopesIn(appCgroup).flatMap((scope) => firstPid(scope) ?? []);
+  const pid = containerPid(appCgroup);
   return pid === undefined ? 0 : ['tcp', 'tcp6'].reduce((sum, file) => sum + countOpen(textOf(`/proc/${pid}/net/${file}`) ?? '', ports), 0);
+}
+
+/** A process of a site's container; undefined when none runs. */
+export function containerPid(appCgroup: string): string | undefined {
+  return scopesIn(appCgroup).flatMap((scope) => firstPid(scope) ?? [])[0];
 }
 
 /** How many lines of /proc/net/tcp or tcp6 are open connections to some ports (proc_pid_net(5)). */

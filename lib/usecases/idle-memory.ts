@@ -15,6 +15,8 @@ export interface KnownSite {
   port: number;
   /** Public ports; not there in what an older version has written. */
   listen?: readonly ListenPort[];
+  /** For how long nothing may come from a client of theirs. */
+  silentMs?: number;
   backedUp: boolean;
   idle: Workload['idle'];
 }

@@ -24,7 +24,7 @@ export async function readKnown(wanted: readonly { id: string; stamp: string }[]
     const address = addressAt(offset, ranges);
     known[id] = {
       domain: site.domain, stamp: wanted.find((each) => each.id === id)?.stamp ?? '', site: address.site, container: address.container,
-      port: site.workload.port, listen: site.workload.listen, backedUp: site.backedUp, idle: site.workload.idle,
+      port: site.workload.port, listen: site.workload.listen, silentMs: site.entry.tunnelTimeoutMs, backedUp: site.backedUp, idle: site.workload.idle,
     };
   }
   return { known, sites: ranges.sites, memory: defaults.machine?.memory ?? builtIn.memory };

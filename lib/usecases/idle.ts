@@ -14,6 +14,7 @@ import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
 import { budgetOf, type Need } from '../pure/room.ts';
 import { readState } from './backup-state.ts';
+import { giveUpSilent } from './idle-silent.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
 import { mendWays, type Found, type Mender } from './mend-ways.ts';
 
@@ -47,6 +48,7 @@ export async function idleRound(actors: Actors): Promise<number> {
   const round = await exclusively(() => look());
   try {
     if (round.looks.length > 0) await mendWays(round, actors);
+    await giveUpSilent([...round.known.values()].filter(({ domain }) => round.looks.some((each) => each.domain === domain && each.state === 'awake')), actors.report);
   } finally {
     await carryOutAll(round, actors);
   }
