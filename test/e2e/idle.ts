@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, newestTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
@@ -89,7 +89,7 @@ guestTest('work without connections keeps a site awake until it is done, and ask
   })));
 });
 
-guestTest('an open connection keeps a site awake, never keeps it, and freeze: false stops it', async (t, guest) => {
+longTest('an open connection keeps a site awake, never keeps it, and freeze: false stops it', async (t, guest) => {
   const [open, never, stops] = ['open.example.com', 'never-sleeps.example.com', 'stops.example.com'] as const;
   await withSite(guest, open, () => withSite(guest, never, () => withSite(guest, stops, async () => {
     const address = await addIdle(guest, open, 'after: 1s');
@@ -107,7 +107,7 @@ guestTest('an open connection keeps a site awake, never keeps it, and freeze: fa
   })));
 });
 
-guestTest('rules that somebody flushes are back with the next round, and until then sites answer through the splice', async (t, guest) => {
+newestTest('rules that somebody flushes are back with the next round, and until then sites answer through the splice', async (t, guest) => {
   const domain = 'flushed.example.com';
   await withSite(guest, domain, async () => {
     const address = await addIdle(guest, domain, 'after: 5min');
@@ -143,7 +143,7 @@ const faults: [title: string, script: (name: string) => string, clean: boolean][
 ];
 
 for (const [title, script, clean] of faults) {
-  guestTest(`the next hit works after ${title} of a frozen site${clean ? ', which has ended cleanly' : ''}`, async (t, guest) => {
+  (title === 'docker stop' ? guestTest : longTest)(`the next hit works after ${title} of a frozen site${clean ? ', which has ended cleanly' : ''}`, async (t, guest) => {
     const domain = 'frozen.example.com';
     await withSite(guest, domain, async () => {
       const address = await frozen(t, guest, domain);
@@ -158,7 +158,7 @@ for (const [title, script, clean] of faults) {
   });
 }
 
-guestTest('a reboot ends a frozen site cleanly, and a dump, a command and a removal thaw it', async (t, guest) => {
+newestTest('a reboot ends a frozen site cleanly, and a dump, a command and a removal thaw it', async (t, guest) => {
   const domain = 'frozen.example.com';
   await withSite(guest, domain, async () => {
     const address = await frozen(t, guest, domain, 'dump: {command: [echo, all of it]}\n');
