@@ -146,18 +146,18 @@ export async function look({ need, remembers = true }: { need?: Need; remembers?
     seen.set(known.domain, next);
   }
   const moving = Object.entries(memory.moving).filter(([, until]) => until > now);
+  const giving = new Map(moving.map(([domain]) => [domain, memory.gives[domain] ?? 0]));
   // What starts has no memory of its own to give, whatever is left of it.
   const isTaken = ({ domain }: Look) => moving.some(([each]) => each === domain) || domain === memory.known[need?.id ?? '']?.domain;
   const machine: Machine = {
     now, date: new Date(), budgetBytes: memory.budgetBytes, swap, pressure: memoryPressure() ?? 0,
     // Of those on their way to sleep what they will hold then, or others would make the same room once more.
-    otherBytes: otherBytes + looks.filter((each) => isTaken(each)).reduce((sum, { domain, memoryBytes = 0 }) => sum + Math.max(0, memoryBytes - (memory.gives[domain] ?? 0)), 0),
+    otherBytes: otherBytes + looks.filter((each) => isTaken(each)).reduce((sum, { domain, memoryBytes = 0 }) => sum + Math.max(0, memoryBytes - (giving.get(domain) ?? 0)), 0),
   };
   const heldBytes = otherBytes + holds(looks);
   const moves = decide(looks.filter((each) => !isTaken(each)), seen, machine, need && need.bytes + need.reservedBytes, need?.background).filter(({ do: what, cause }) => !need || cause === 'memory' || what === 'stop');
   if (remembers) {
-    const given = [...Object.entries(memory.gives).filter(([domain]) => moving.some(([each]) => each === domain)),
-      ...moves.map((move) => [move.domain, gives(move, looks.find(({ domain }) => domain === move.domain) ?? {}, swap)] as const)];
+    const given = [...giving, ...moves.map((move) => [move.domain, gives(move, looks.find(({ domain }) => domain === move.domain) ?? {}, swap)] as const)];
     await keep({ ...memory, seen: Object.fromEntries(seen), moving: Object.fromEntries([...moving, ...moves.map(({ domain }) => [domain, now + movingMs] as const)]), gives: Object.fromEntries(given) });
     await tellWakes(memory, before, seen, swap.share);
   }

@@ -1,10 +1,10 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { machineMemory } from '../effects/cgroup.ts';
-import { swapState } from '../effects/swap.ts';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, removeRoute, routes } from '../effects/network.ts';
+import { swapState } from '../effects/swap.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
@@ -12,9 +12,9 @@ import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
+import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
-import { budgetOf } from '../pure/room.ts';
 import { tellBudget } from './idle-memory.ts';
 import { templatesDir } from './settings.ts';
 

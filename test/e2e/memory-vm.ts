@@ -5,21 +5,25 @@ import { buildImage } from './_images.ts';
 const heavy = {
   Dockerfile: ['FROM scratch', 'COPY busybox start /bin/', 'COPY index.html /www/', 'STOPSIGNAL SIGKILL', 'CMD ["/bin/start"]', ''].join('\n'),
   'index.html': 'here\n',
-  start: ['#!/bin/busybox sh', '/bin/busybox dd if=/dev/zero of=/dev/shm/held bs=1M count=30 2>/dev/null', 'exec /bin/busybox httpd -f -p 80 -h /www', ''].join('\n'),
+  // It listens first: a container that is not ready within two seconds is waited for by a slower program.
+  start: ['#!/bin/busybox sh', '/bin/busybox httpd -p 80 -h /www', '/bin/busybox dd if=/dev/zero of=/dev/shm/held bs=1M count=30 2>/dev/null', 'exec /bin/busybox sleep 1000000', ''].join('\n'),
 };
 
-/** An emulated machine takes half a minute to make a container. */
-const [room, count] = long ? [5, 20] : [2, 4];
+/** An emulated machine takes half a minute to start a container. */
+const [room, count] = long ? [5, 20] : [2, 3];
 const domains = Array.from({ length: count }, (_, index) => `m${String(index + 1).padStart(2, '0')}.example.com`);
 const slice = '/sys/fs/cgroup/site.slice';
 const MiB = 1024 ** 2;
+/** The test has the rounds of this timer itself, one after each visit: an emulated machine would do nothing else. */
+const timer = 'sitegen-idle.timer';
 
 guestTest(`of ${count} sites that are visited in turn, as many run as the budget has room for, and all answer`, async (t, guest) => {
   if (!(await guest.sh('cat /sys/fs/cgroup/cgroup.controllers')).split(' ').includes('memory')) {
     throw new Error(`${guest.name} does not count memory: this test needs a virtual machine, ./scripts/lab up --vm`);
   }
   await buildImage(guest, 'test/heavy:1', heavy);
-  const began = await guest.sh('cp -a /etc/sitegen/sitegen.yaml /root/sitegen.yaml.before; date +%s.%N');
+  const began = await guest.sh(`cp -a /etc/sitegen/sitegen.yaml /root/sitegen.yaml.before; mkdir -p /run/systemd/system/${timer}.d
+    printf '[Timer]\\nOnActiveSec=\\nOnUnitInactiveSec=\\nOnActiveSec=1d\\n' >/run/systemd/system/${timer}.d/rare.conf; systemctl daemon-reload; date +%s.%N`, { timeoutMs: 300_000 });
   try {
     const listens = await guest.sh(`for domain in ${domains.join(' ')}; do
         printf 'domain: %s\\nimage: test/heavy:1\\ncertificate: none\\nready: {timeout: 3min}\\nstop: {timeout: 1s}\\nidle: {after: 12h}\\nbackup: false\\n' $domain >/etc/sitegen/sites/$domain.yaml
@@ -45,8 +49,8 @@ guestTest(`of ${count} sites that are visited in turn, as many run as the budget
     await guest.sh(`printf 'machine: {memory: "%s"}\n' ${budget} >>/etc/sitegen/sitegen.yaml`);
 
     t.log('each of them answers, and those that were used last go on running');
-    // The first ones come twice: what they need is known then, so that others make room before they start.
-    const order = [first, second, ...others, first, second];
+    // The first one comes twice: what it needs is known then, so that others make room before it starts.
+    const order = [first, second, ...others, first];
     for (let turn = 1; turn < order.length; turn++) {
       const { running, held, told } = await visit(order[turn] ?? '');
       t.is(told, budget);
@@ -54,15 +58,14 @@ guestTest(`of ${count} sites that are visited in turn, as many run as the budget
       t.true(running.length >= Math.min(room - 1, turn + 1) && running.length <= room, `${running.length} run`);
       t.true(held <= budget, `${held} of ${budget} bytes`);
     }
-    const askers = () => guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short' ${[first, second].map((domain) => `_SYSTEMD_UNIT=site-${domain}.service`).join(' + ')} || true`);
+    const askers = () => guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short' _SYSTEMD_UNIT=site-${first}.service || true`);
     t.regex(await askers(), /memory is short/);
 
     t.log('of two that start at once and fit one by one, the second one knows what the first will take');
-    const [third = '', fourth = ''] = others;
-    await guest.sh(`systemctl stop site-${second}.service`, { timeoutMs: 300_000 });
-    const { running, held } = await visit(third, fourth);
-    t.true(running.includes(third) && running.includes(fourth) && held <= budget, `${running.join(' ')} hold ${held} bytes`);
-    const reserved = await guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short.*those that start with it' _SYSTEMD_UNIT=site-${third}.service + _SYSTEMD_UNIT=site-${fourth}.service`);
+    await guest.sh(`systemctl stop site-${first}.service`, { timeoutMs: 300_000 });
+    const { running, held } = await visit(first, second);
+    t.true(running.includes(first) && running.includes(second) && held <= budget, `${running.join(' ')} hold ${held} bytes`);
+    const reserved = await guest.sh(`journalctl --sync; journalctl --since @${began} -o cat -g 'memory is short.*those that start with it' _SYSTEMD_UNIT=site-${first}.service + _SYSTEMD_UNIT=site-${second}.service`);
     t.is(reserved.split('\n').length, 1, reserved);
 
     t.log('nobody was killed for memory, and nobody but that one was put to sleep for anything else');
@@ -71,7 +74,7 @@ guestTest(`of ${count} sites that are visited in turn, as many run as the budget
     t.is(await guest.sh(`journalctl -k --since @${began} -o cat | grep -c oom-kill: || true; sed -n 's/^oom_kill //p' ${slice}/memory.events`), '0\n0');
     t.is(await guest.sh("systemctl list-units --state=failed --no-legend --plain 'site*' | cut -d' ' -f1"), '');
   } finally {
-    await guest.sh(`mv /root/sitegen.yaml.before /etc/sitegen/sitegen.yaml; rm -f ${domains.map((domain) => `/etc/sitegen/sites/${domain}.yaml`).join(' ')}
+    await guest.sh(`rm -r /run/systemd/system/${timer}.d; systemctl daemon-reload; mv /root/sitegen.yaml.before /etc/sitegen/sitegen.yaml; rm -f ${domains.map((domain) => `/etc/sitegen/sites/${domain}.yaml`).join(' ')}
       sitegen apply --quiet; rm -rf ${domains.map((domain) => `/var/lib/sitegen/sites/${domain}`).join(' ')}`, { timeoutMs: 900_000 });
   }
 });
@@ -99,6 +102,7 @@ async function seenBy(guest: Guest, visited: readonly string[]): Promise<State> 
   let state: State | undefined;
   await until('a look has seen them', async () => {
     const [current = '', cached = '', told = '', at = '', ...running] = (await guest.sh(`
+      for domain in ${visited.join(' ')}; do until [ $(cat ${slice}/site-$domain.slice/memory.current) -gt ${30 * MiB} ]; do sleep 1; done; done
       while [ -n "$(systemctl list-units --plain --no-legend --state=activating 'sitegen-room@*' sitegen-idle.service)" ]; do sleep 1; done
       systemctl start sitegen-idle.service
       cat ${slice}/memory.current; sed -n 's/^inactive_file //p' ${slice}/memory.stat; cut -d' ' -f1 /run/sitegen/budget

@@ -23,6 +23,7 @@ test('an awake site has what its slices say, without pages that the kernel can r
   group(appCgroup, { 'cpu.stat': 'usage_usec 1234\nuser_usec 1000\n' });
   group(`${appCgroup}/${scope}`, { 'cgroup.procs': '' });
   t.deepEqual(siteGroups(root), [{ id: 'my-site.example.com', appCgroup, service: true, frozen: false, isUsed: false, isDumped: false, cpuUs: 1234, trafficBytes: 0, memoryBytes: 4070 }]);
+  t.is(siteGroups(root, 0.5)[0]?.memoryBytes, 4035);
 });
 
 test('what froze is told, be it the slice or the container alone, and what memory is not counted', (t) => {
