@@ -33,6 +33,6 @@ export async function benchCold(guest: Guest, rounds: number): Promise<number[]>
     ratio('sitegen ÷ hand-written', sitegen, hand);
     return sitegen;
   } finally {
-    await guest.sh(`systemctl stop hand.socket hand.service || true; rm -f /etc/systemd/system/hand.*; docker rm -f api hand >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
+    await guest.sh(`systemctl stop hand.socket hand.service || true; rm -f /etc/systemd/system/hand.*; systemctl --quiet reset-failed "hand.*"; docker rm -f api hand >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
   }
 }

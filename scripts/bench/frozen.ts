@@ -33,6 +33,6 @@ export async function benchFrozen(guest: Guest, rounds: number, cold: readonly n
     ratio('frozen ÷ docker unpause + first answer', frozen, unpause);
     if (cold.length > 0) console.log(`  ${'median frozen ÷ median cold'.padEnd(44)} ${(at(frozen, 0.5) / at(cold, 0.5)).toFixed(2)}`);
   } finally {
-    await guest.sh(`systemctl stop bare.socket bare.service || true; rm -f /etc/systemd/system/bare.*; docker rm -f bare paused >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
+    await guest.sh(`systemctl stop bare.socket bare.service || true; rm -f /etc/systemd/system/bare.*; systemctl --quiet reset-failed "bare.*"; docker rm -f bare paused >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
   }
 }
