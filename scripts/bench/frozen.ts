@@ -18,7 +18,7 @@ export async function benchFrozen(guest: Guest, rounds: number, cold: readonly n
       systemctl start site-${domain}; systemctl stop sitegen-idle.timer
       image=$(docker inspect --format '{{.Config.Image}}' site-${domain})
       for name in bare paused; do docker run --detach --name $name --network sitegen --ip 10.214.0.$([ $name = bare ] && echo 12 || echo 13) --cap-drop ALL --cap-add NET_BIND_SERVICE $image; done >/dev/null
-      printf '[Socket]\\nListenStream=10.213.0.12:80\\nFreeBind=yes\\n' >/etc/systemd/system/bare.socket
+      printf '[Socket]\\nListenStream=10.213.0.12:80\\nFreeBind=yes\\nReusePort=yes\\n' >/etc/systemd/system/bare.socket
       printf '[Service]\\nExecStart=/usr/lib/systemd/systemd-socket-proxyd 10.214.0.12:80\\n' >/etc/systemd/system/bare.service
       systemctl daemon-reload; systemctl start bare.socket`);
     console.log(`frozen site, ${rounds} rounds, in turns:`);
@@ -33,6 +33,6 @@ export async function benchFrozen(guest: Guest, rounds: number, cold: readonly n
     ratio('frozen ÷ docker unpause + first answer', frozen, unpause);
     if (cold.length > 0) console.log(`  ${'median frozen ÷ median cold'.padEnd(44)} ${(at(frozen, 0.5) / at(cold, 0.5)).toFixed(2)}`);
   } finally {
-    await guest.sh(`systemctl stop bare.socket bare.service; rm -f /etc/systemd/system/bare.*; docker rm -f bare paused >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
+    await guest.sh(`systemctl stop bare.socket bare.service || true; rm -f /etc/systemd/system/bare.*; systemctl --quiet reset-failed "bare.*"; docker rm -f bare paused >/dev/null; sitegen remove --purge -yq ${domain}; systemctl daemon-reload`);
   }
 }
