@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { openGuest, type Guest } from '../test/e2e/_lab.ts';
+import { openGuest } from '../test/e2e/_lab.ts';
 import { execa } from 'execa';
 import { benchAwake } from './bench/awake.ts';
 import { benchBackup } from './bench/backup.ts';
