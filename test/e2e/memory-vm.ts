@@ -1,4 +1,4 @@
-import { guestTest, long, until, type Guest } from './_guest.ts';
+import { long, longTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 
 /** A site that holds 30 MiB, which the kernel can write nowhere but to swap. */
@@ -17,7 +17,7 @@ const MiB = 1024 ** 2;
 /** The test has the rounds of this timer itself, one after each visit: an emulated machine would do nothing else. */
 const timer = 'sitegen-idle.timer';
 
-guestTest(`of ${count} sites that are visited in turn, as many run as the budget has room for, and all answer`, async (t, guest) => {
+longTest(`of ${count} sites that are visited in turn, as many run as the budget has room for, and all answer`, async (t, guest) => {
   if (!(await guest.sh('cat /sys/fs/cgroup/cgroup.controllers')).split(' ').includes('memory')) {
     throw new Error(`${guest.name} does not count memory: this test needs a virtual machine, ./scripts/lab up --vm`);
   }
