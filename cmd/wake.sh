@@ -188,7 +188,8 @@ EOT
     echo 'visitors go through the splice until the rules are mended: sitegen apply does that at once'
   ((${#ports[@]} == 0)) || lead || echo 'clients of its ports go through the splices, and seem to come from this host'
   # Here and not by Wants=, for which systemd would keep two more units in memory for each sleeping site.
-  systemctl start --no-block sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}
+  # A dump's timer pulls in this unit, which must not take the place of a stop that has begun meanwhile.
+  systemctl start --no-block --job-mode=fail sitegen-idle.timer ${SITEGEN_DUMP:+"$SITEGEN_DUMP.timer"}
   [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
