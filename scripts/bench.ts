@@ -10,8 +10,8 @@ import { benchRouter } from './bench/router.ts';
 import { benchScale } from './bench/scale.ts';
 
 /**
- * `npm run bench [-- wake|awake|scale|idle|router|backup]`: boots a guest of its own, but for backups, and prints ratios within one run,
- * with the raw figures. Absolute times differ from machine to machine and from minute to minute.
+ * `npm run bench [-- wake|awake|scale|idle|router|backup]`: boots a guest of its own, but for backups, and prints
+ * ratios within one run, with the raw figures. Absolute times differ from machine to machine and from minute to minute.
  */
 const lab = path.resolve(import.meta.dirname, 'lab');
 const name = 'bench';

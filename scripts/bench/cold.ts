@@ -14,11 +14,13 @@ export async function benchCold(guest: Guest, rounds: number): Promise<number[]>
   await guest.run(['sh', '-c', 'cat > /tmp/wake.mjs'], { input: await readFile(path.resolve(import.meta.dirname, 'wake.mjs'), 'utf8') });
   const address = await guest.site(domain);
   try {
-    // Beside the router, which listens on all addresses, it takes ReusePort=.
+    // Without a dump, which others do not make, before each stop.
     await guest.sh(`
+      echo 'backup: false' >>/etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet
       image=$(docker inspect --format '{{.Config.Image}}' site-${domain})
       for name in api hand; do docker create --name $name --network sitegen --ip 10.214.0.$([ $name = api ] && echo 10 || echo 11) --log-driver journald \\
         --cap-drop ALL --cap-add NET_BIND_SERVICE --security-opt no-new-privileges $image; done
+      # ReusePort= as the router listens on all addresses.
       printf '[Socket]\\nListenStream=10.213.0.11:80\\nFreeBind=yes\\nReusePort=yes\\n' > /etc/systemd/system/hand.socket
       printf '[Unit]\\nAfter=docker.service\\n[Service]\\nExecStartPre=/usr/bin/docker start hand\\nExecStart=/usr/lib/systemd/systemd-socket-proxyd 10.214.0.11:80\\nExecStopPost=/usr/bin/docker stop -t 1 hand\\n' > /etc/systemd/system/hand.service
       systemctl daemon-reload; systemctl start hand.socket`);
