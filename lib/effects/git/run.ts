@@ -62,7 +62,7 @@ function open({ cwd, gitDir, index, silentMs, progress, config = [], environment
     // By default it waits for 50 ms after the exit, in which a busy machine may not have read what git
     // wrote: a server's backup would seem not to be there. Not for ever, as an ssh that outlives its
     // git has the pipes open.
-    completion: { onClose: true, onExit: 30_000 },
+    completion: { onClose: true, onExit: 5000 },
     ...(silentMs !== undefined && { timeout: { block: silentMs } }),
     ...(progress && { progress: ({ stage, progress: percent }: SimpleGitProgressEvent) => { progress(stage, percent); } }),
     config: [...safeConfig, ...config],

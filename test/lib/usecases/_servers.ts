@@ -8,6 +8,9 @@ import { siteNames, type SiteNames } from '../../../lib/pure/names.ts';
 const root = path.resolve(import.meta.dirname, '../../..');
 const hostKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9Qe0eVtQ1cX3yWJm0Jb2m0m0m0m0m0m0m0m0m0m0m0';
 
+/** Machines that run tests can be so busy that a server takes half a minute to answer. */
+export const patience = { askMs: 300_000 };
+
 /** A site with a repository, and receiving sides of sitegen for it, all in one temporary directory. */
 export interface Servers {
   directory: string;
@@ -57,7 +60,7 @@ export function makeServers(): Servers {
       writeFileSync(at('bin/ssh'), `#!/bin/sh\necho "$@" >>'${at('ssh.log')}'\nfor last; do before=$host host=$command command=$last; done\ncd '${root}'\nexport SSH_ORIGINAL_COMMAND="$last"\nexec '${at('bin')}'/"\${host#*@}"\n`, { mode: 0o755 });
       process.env['PATH'] = `${at('bin')}:${(process.env['PATH'] ?? '').replace(/^[^:]*sitegen-servers-[^:]*:/, '')}`;
       const server = { url: `ssh://sitegen-buddy@${name}`, hostKey };
-      return { server, store: openStore(server, { keyFile: at('key'), hostsDir: at('hosts') }), dir, repository: path.join(dir, 'anna/example.com.git') };
+      return { server, store: openStore(server, { keyFile: at('key'), hostsDir: at('hosts'), limits: patience }), dir, repository: path.join(dir, 'anna/example.com.git') };
     },
   };
 }

@@ -6,7 +6,7 @@ import { openStore, type StoreServer } from '../../../lib/effects/git/store.ts';
 import type { Epoch } from '../../../lib/pure/backup.ts';
 import { readState } from '../../../lib/usecases/backup-state.ts';
 import { pushAll, type PushDeps } from '../../../lib/usecases/push.ts';
-import { makeServers, type Servers } from './_servers.ts';
+import { makeServers, patience, type Servers } from './_servers.ts';
 
 const epoch = (number: number): Epoch => ({ epoch: number, server: 'web2', key: `SHA256:${number}`, address: 'web2.example.com' });
 
@@ -17,7 +17,7 @@ function deps({ directory }: Servers, servers: readonly StoreServer[], given: Pa
     servers, fenced, now: () => new Date('2026-11-21T19:00:00Z'), report: () => undefined,
     localEpoch: () => Promise.resolve(epoch(1)), epochOf: () => Promise.resolve(epoch(1)), trusted: () => Promise.resolve(true),
     fence: (_names, by, commit) => { fenced.push(`${by.server} ${by.epoch} ${commit}`); return Promise.resolve(); },
-    open: (server) => openStore(server, { keyFile: path.join(directory, 'key'), hostsDir: path.join(directory, 'hosts') }),
+    open: (server) => openStore(server, { keyFile: path.join(directory, 'key'), hostsDir: path.join(directory, 'hosts'), limits: patience }),
     ...given,
   };
 }
