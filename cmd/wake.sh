@@ -188,6 +188,7 @@ lead() {
 }
 release
 [[ ! -e $reservation ]] || : >"$reservation"
+exec {nap}<&-
 now=${EPOCHREALTIME/./}
 total_ms=$(((now - began) / 1000))
 
@@ -195,9 +196,6 @@ total_ms=$(((now - began) / 1000))
 # systemd 252. A container that ended in the very last moment could not stop this unit while it was
 # being started.
 (
-  # After the visitors who wait: all this takes processors from the program that is to answer them.
-  read -r -t 0.05 -u "$nap"
-  exec {nap}<&-
   logger --journald <<EOT &
 MESSAGE=awake: woken by $cause, was $from; wait $wait_ms ms, create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $total_ms ms
 MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958
@@ -225,7 +223,6 @@ EOT
   [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
-exec {nap}<&-
 
 # From here on nothing needs root.
 splice() {
