@@ -5,6 +5,7 @@ import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
 import { adoptCommand } from './adopt.ts';
 import { alarmsCommand } from './alarms.ts';
+import { appsCommand } from './apps.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { buddyCommand } from './buddy.ts';
 import { backupCommand } from './backup.ts';
@@ -22,6 +23,7 @@ import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
 import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
+import { secretsCommand } from './secrets.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { timelineCommand } from './timeline.ts';
@@ -64,6 +66,8 @@ const parser = yargs(hideBin(process.argv))
   .command(execCommand)
   .command(shellCommand)
   .command(jobsCommand)
+  .command(appsCommand)
+  .command(secretsCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)

@@ -5,7 +5,7 @@ import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
+import { hasAddress, type Limits, type Owner, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 /** Text of the per-site templates, by file name without ending. */
@@ -31,10 +31,16 @@ export interface Desired {
   container: ContainerSpec | undefined;
   /** Each new container has something to do before it is visited. */
   launches: boolean;
+  /** Data of another image has something to do in the first container of this one. */
+  upgrades: boolean;
+  /** Secrets without which there can be no container. */
+  missingSecrets: readonly string[];
   /** False when the router answers without anything of systemd's. */
   hasSocket: boolean;
   /** Directories that must exist before the container can start. */
   dataDirs: readonly string[];
+  /** Who owns those of them that are made for others than root. */
+  owners: ReadonlyMap<string, Owner>;
 }
 
 /** Body of Docker's `POST /containers/create`, as far as sitegen sets it. */
@@ -103,7 +109,10 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     listens: listens.map(({ socket }) => socket),
     container,
     launches: workload?.hooks.launch !== undefined,
+    upgrades: workload?.hooks.upgrade !== undefined,
+    missingSecrets: (workload?.missingSecrets ?? []).map(({ name }) => name),
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
+    owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
   };
 }
 

@@ -1,5 +1,5 @@
 import { hasOnlyDirectories } from '../effects/site-tree.ts';
-import { exists, linkInto, makeBelow, mayWrite, remove, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, mayWrite, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
@@ -10,7 +10,7 @@ import { jobPattern, listenPattern, parseAlias, parseDomain, paths, siteNames, u
 import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
@@ -19,6 +19,7 @@ import { portFaults } from './listen.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
+import { withSecrets } from './secrets.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -51,6 +52,10 @@ export interface AddPlan {
   settings: string;
   /** The image has to be built or pulled first. */
   imageMissing: boolean;
+  /** Size of an image that is there, bytes. */
+  imageBytes: number | undefined;
+  /** Names of secrets that were made for it. */
+  secretsMade: readonly string[];
   change: RouterChange;
 }
 
@@ -97,17 +102,27 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   if (want.container && await deps.docker.find(names.container, domain)) {
     throw new SitegenError(`${domain}: its container ${names.container} exists already`, { hint: 'it is a left-over: sitegen apply removes it' });
   }
+  const image = want.container && await deps.docker.imageState(loaded.image);
   return {
     want,
     loaded,
     settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
-    imageMissing: want.container !== undefined && !await deps.docker.hasImage(loaded.image),
+    imageMissing: want.container !== undefined && image === undefined,
+    imageBytes: image?.bytes,
+    secretsMade: [],
     change: {
       defaults,
       published: await publishedOf([loaded], offsets, defaults, false),
       domains: new Set([domain]),
     },
   };
+}
+
+/** Plans it once before anything is made for it, and once more with that in its settings. */
+async function planWithSecrets(deps: Pick<Deps, 'docker'>, request: AddRequest): Promise<AddPlan> {
+  const plan = await planAdd(deps, request);
+  const text = await withSecrets({ ...plan.loaded, text: plan.settings });
+  return text === undefined ? plan : { ...await planAdd(deps, { ...request, text }), secretsMade: plan.want.missingSecrets };
 }
 
 /**
@@ -135,24 +150,25 @@ export function backupWarning({ site }: Pick<LoadedSite, 'site'>, { backup }: De
  * @param interrupted once aborted, the next step counts as failed
  */
 export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSignal): Promise<AddPlan> {
-  const plan = await planAdd(deps, request);
+  const hadData = await exists(siteNames(parseDomain(request.domain)).siteDir);
+  const plan = await planWithSecrets(deps, request);
   const { want, loaded } = plan;
   const { names } = want;
-  const undo: (() => Promise<void>)[] = [];
+  // Secrets are written down beside the data before there is anything else of it.
+  const undo: (() => Promise<void>)[] = hadData ? [] : [() => remove(names.siteDir)];
   const act = async (action: () => Promise<unknown>, back: () => Promise<void>) => {
     if (interrupted?.aborted) throw new SitegenError(`${names.domain}: interrupted, nothing is left of it`);
     undo.push(back);
     await action();
   };
-  const hadData = await exists(names.siteDir);
   try {
     await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
     if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
-      async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
-      async () => { if (!hadData) await remove(names.siteDir); },
+      async () => { for (const directory of want.dataDirs) await makeDataDir(want, directory); },
+      () => Promise.resolve(),
     );
     const pending = request.pending ?? await toInstall();
     if (pending) await act(() => writePending(names, pending), () => remove(names.pendingFile));
