@@ -12,6 +12,7 @@ import { backupCommand } from './backup.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { imageCommand } from './image.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
@@ -68,6 +69,7 @@ const parser = yargs(hideBin(process.argv))
   .command(jobsCommand)
   .command(appsCommand)
   .command(secretsCommand)
+  .command(imageCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)
