@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { printFaults, printJson, printTable } from './output.ts';
+import { printFaults, printJson, printTable, report } from './output.ts';
 
 interface Options {
   json?: boolean | undefined;
@@ -16,9 +16,10 @@ export const appsCommand: CommandModule<object, Options> = {
     if (json) {
       printJson(apps);
     } else {
-      printTable(['APP', 'DESCRIPTION', 'IMAGE', 'SIZE', 'REAL IMAGE TESTED'], apps.map(({ name, description, image, size, tested, warning, own }) => [
-        own ? `${name} (yours)` : name, warning === undefined ? description : `${description}; ${warning}`, image, size ?? '-', tested ? 'yes' : 'no',
+      printTable(['APP', 'DESCRIPTION', 'IMAGE', 'SIZE', 'REAL IMAGE TESTED'], apps.map(({ name, description, image, size, tested, own }) => [
+        own ? `${name} (yours)` : name, description, image, size ?? '-', tested ? 'yes' : 'no',
       ]));
+      for (const { name, warning } of apps) if (warning !== undefined) report(`warning: ${name}: ${warning}`);
     }
     process.exitCode = printFaults(faults);
   },
