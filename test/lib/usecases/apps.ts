@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Docker } from '../../../lib/effects/docker.ts';
 import { makeSecret } from '../../../lib/effects/secret.ts';
 import { paths, siteNames } from '../../../lib/pure/names.ts';
+import type { Site, Workload } from '../../../lib/pure/site.ts';
 import { folder } from './_cgroup.ts';
 
 const app = 'schema: 1\ndescription: an app\nimage: shop:1\nvolumes: [files:/files]\nenv: {PASSWORD: {secret: 24}, KEY: {secret: 12}}\nhooks: {install: [install-it], upgrade: [bring-it-up]}\n';
@@ -51,8 +52,8 @@ test.serial('secrets are made once, are root\'s alone, and come back when a site
   const { PASSWORD = '', KEY } = await secretsOf('example.com');
   t.regex(PASSWORD, /^[A-Za-z0-9]{24}$/);
   t.is(KEY, 'of the admin');
-  t.deepEqual(loaded.site.workload?.env, { KEY: 'of the admin', PASSWORD });
-  t.deepEqual(loaded.site.workload.missingSecrets, []);
+  const workload = workloadOf(loaded.site);
+  t.deepEqual([workload.env, workload.missingSecrets], [{ KEY: 'of the admin', PASSWORD }, []]);
   t.false(said.join('').includes(PASSWORD));
   t.regex(readFileSync(names.settingsFile, 'utf8'), /^# mine\n/);
   for (const file of [names.settingsFile, names.secretsFile]) t.is(statSync(file).mode & 0o777, 0o600, file);
@@ -78,8 +79,7 @@ test.serial('the image of the data is written down, and another one is seen', as
   const docker: Pick<Docker, 'create'> = { create: () => Promise.resolve('id1') };
   const one = await load();
   const want = await wantOf(one);
-  const { workload } = one.site;
-  if (!workload) throw new Error('no workload');
+  const workload = workloadOf(one.site);
   for (const directory of want.dataDirs) await makeDataDir(want, directory);
   await createContainer(docker, want);
   t.is(readFileSync(names.imageFile, 'utf8'), 'shop:1\n');
@@ -93,6 +93,79 @@ test.serial('the image of the data is written down, and another one is seen', as
   // Whoever starts it has to have its data brought up to date first.
   t.throws(() => readFileSync(names.cidFile), { code: 'ENOENT' });
   t.is(readFileSync(names.imageFile, 'utf8'), 'shop:1\n');
+});
+
+/** That of _site.ts looks for templates as soon as it is imported. */
+function workloadOf({ domain, workload }: Site): Workload {
+  if (!workload) throw new Error(`${domain} has no container`);
+  return workload;
+}
+
+/** A Docker whose one container does what a test says; what is done is written down. */
+function fakeDocker(exec: (argv: readonly string[], env: Readonly<Record<string, string>>) => number) {
+  const done: string[] = [];
+  let status: string | undefined;
+  const docker: Partial<Docker> = {
+    find: (name, domain) => Promise.resolve(status === undefined ? undefined : { id: 'id', name, domain, specHash: '', running: status === 'running', status }),
+    create: () => { status = 'created'; done.push('create'); return Promise.resolve('id'); },
+    start: () => { status = 'running'; done.push('start'); return Promise.resolve(); },
+    remove: () => { if (status !== undefined) done.push('remove'); status = undefined; return Promise.resolve(); },
+    exec: (_, { argv, env = {} }) => { done.push(argv.join(' ')); return Promise.resolve({ exitCode: exec(argv, env), stderrTail: '' }); },
+  };
+  return { docker: docker as Docker, done };
+}
+
+test.serial('an installation that fails leaves no data, and nothing that could be started; the next begins anew', async (t) => {
+  const { names, load } = await machine(t, 'secrets: {PASSWORD: a, KEY: b}\n');
+  const [{ firstStart, writePending, readPending }, { makeDataDir }, { wantOf }, { pendingOf }] = await Promise.all([
+    import('../../../lib/usecases/first-start.ts'), import('../../../lib/usecases/containers.ts'), import('../../../lib/usecases/want.ts'), import('../../../lib/pure/pending.ts')]);
+  const loaded = await load();
+  const want = await wantOf(loaded);
+  for (const directory of want.dataDirs) await makeDataDir(want, directory);
+  await writePending(names, pendingOf({ install: true }));
+  let fails = true;
+  const seen: (string | undefined)[] = [];
+  const { docker, done } = fakeDocker((_, env) => {
+    seen.push(env['SITEGEN_HOOK'], env['SITEGEN_URL']);
+    t.deepEqual(readdirSync(`${names.dataDir}/files`), []);
+    writeFileSync(`${names.dataDir}/files/half`, 'much');
+    return fails ? 28 : 0;
+  });
+  const start = () => firstStart(docker, { want, loaded, workload: workloadOf(loaded.site), ready: () => { done.push('ready'); return Promise.resolve(); }, report: () => undefined });
+  await t.throwsAsync(start(), { message: /install-it failed: exit code 28/ });
+  t.deepEqual(readdirSync(`${names.dataDir}/files`), []);
+  t.true((await readPending(names))?.install);
+  t.throws(() => readFileSync(names.cidFile), { code: 'ENOENT' });
+  t.deepEqual(done.splice(0), ['create', 'start', 'install-it', 'remove']);
+  fails = false;
+  t.is(await start(), 'id');
+  t.deepEqual(done, ['create', 'start', 'install-it', 'ready']);
+  t.deepEqual(seen.slice(0, 2), ['install', 'https://example.com']);
+  t.is(await readPending(names), undefined);
+  t.is(readFileSync(names.imageFile, 'utf8'), 'shop:1\n');
+});
+
+test.serial('data of another image is brought up to date before anybody visits it, again after a failure', async (t) => {
+  const { names, load } = await machine(t, `secrets: {PASSWORD: a, KEY: b}\npin: ${digest('a')}\n`);
+  const [{ firstStart }, { makeDataDir }, { wantOf }] = await Promise.all([
+    import('../../../lib/usecases/first-start.ts'), import('../../../lib/usecases/containers.ts'), import('../../../lib/usecases/want.ts')]);
+  const loaded = await load();
+  const want = await wantOf(loaded);
+  for (const directory of want.dataDirs) await makeDataDir(want, directory);
+  writeFileSync(`${names.dataDir}/files/kept`, '');
+  mkdirSync(names.metaDir, { recursive: true });
+  writeFileSync(names.imageFile, 'shop:0\n');
+  let fails = true;
+  const { docker, done } = fakeDocker(() => (fails ? 1 : 0));
+  const start = () => firstStart(docker, { want, loaded, workload: workloadOf(loaded.site), ready: () => Promise.resolve(), report: () => undefined });
+  const upgrade = `bring-it-up shop:0 shop@${digest('a')}`;
+  await t.throwsAsync(start(), { message: /bring-it-up failed/ });
+  t.is(readFileSync(names.imageFile, 'utf8'), 'shop:0\n');
+  fails = false;
+  await start();
+  t.deepEqual(done, ['create', 'start', upgrade, 'remove', 'create', 'start', upgrade]);
+  t.deepEqual(readdirSync(`${names.dataDir}/files`), ['kept']);
+  t.is(readFileSync(names.imageFile, 'utf8'), `shop@${digest('a')}\n`);
 });
 
 test.serial('a newer image is told, once a reference is asked, and one that was never in a registry is left alone', async (t) => {
