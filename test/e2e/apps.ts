@@ -43,7 +43,7 @@ for (const [what, { hook, reason }] of Object.entries(failures)) {
     await ensureShop(guest, hook);
     const data = `/var/lib/sitegen/sites/${domain}/data`;
     // A disk of its own, so that the guest's stays usable.
-    await guest.sh(`mkdir -p ${data}/files; mountpoint -q ${data}/files || mount -t tmpfs -o size=16M tmpfs ${data}/files`);
+    await guest.sh(`mkdir -p ${data}; mountpoint -q ${data} || mount -t tmpfs -o size=16M tmpfs ${data}`);
     try {
       const address = await guest.site(domain, '--app', 'shop');
       const answer = await guest.get(address, { timeoutS: 60 });
@@ -55,7 +55,7 @@ for (const [what, { hook, reason }] of Object.entries(failures)) {
       await guest.sitegen('apply', domain);
       await until('the next try has worked', async () => (await guest.get(address, { timeoutS: 60 })).body.trim() === 'whole');
     } finally {
-      await guest.sh(`sitegen stop ${domain} || true; umount ${data}/files || true`);
+      await guest.sh(`sitegen stop ${domain} || true; umount ${data} || true`);
     }
   });
 }
