@@ -5,6 +5,8 @@ import type { DumpSettings } from './schema-backup.ts';
 export interface Dump {
   /** Undefined for programs of the admin's. */
   way: DumpWay | undefined;
+  /** Of a Compose project; undefined for the container that visitors reach. */
+  service: string | undefined;
   /** Writes the dump to standard output. */
   argv: readonly string[];
   /** Reads it from standard input; undefined when nobody said how it is loaded. */
@@ -42,10 +44,11 @@ export const trailers: Readonly<Record<DumpWay, string>> = {
 
 /** What settings mean; `schema-backup.ts` has checked them. */
 export function resolveDump(settings: DumpSettings, timeoutMs: number): Dump {
-  const { way, command, load, file = 'dump.sql', check = {} } = settings;
+  const { way, service, command, load, file = 'dump.sql', check = {} } = settings;
   const programs = way && dumpPrograms(way, settings);
   return {
     way,
+    service,
     argv: programs?.dump ?? command ?? [],
     loadArgv: load ?? programs?.load,
     readyArgv: programs?.ready,

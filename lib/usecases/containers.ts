@@ -1,9 +1,11 @@
 import type { Docker } from '../effects/docker.ts';
 import { exists, remove, requireBelow, writeAtomic } from '../effects/files.ts';
 import type { Desired } from '../pure/desired.ts';
+import { imagesOf } from '../pure/compose/project.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
 import type { Deps } from './machine.ts';
+import { createProject } from './project.ts';
 import type { LoadedSite } from './settings.ts';
 
 /**
@@ -12,10 +14,10 @@ import type { LoadedSite } from './settings.ts';
  * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
  *   container may have made it, and Docker would follow it out of the site's data
  */
-export async function createContainer(docker: Pick<Docker, 'create'>, want: Desired): Promise<string> {
+export async function createContainer(docker: Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'>, want: Desired): Promise<string> {
   if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
-  const id = await docker.create(want.names.container, want.container);
+  const id = want.project ? await createProject(docker, want, want.project) : await docker.create(want.names.container, want.container);
   // Whatever kept the former one from starting may be mended.
   await remove(want.names.failedFile);
   if (want.launches || await exists(want.names.pendingFile)) await remove(want.names.cidFile);
@@ -30,10 +32,20 @@ export async function removeContainer(docker: Pick<Docker, 'remove'>, names: Sit
 }
 
 /**
- * Makes an image available: builds or pulls it when it is missing.
- * @returns true when it was missing
+ * Makes an image available, and all that a Compose project has: builds or pulls what is missing.
+ * @returns true when one was missing
  */
-export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app'>): Promise<boolean> {
+export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app' | 'site'>): Promise<boolean> {
+  const { project } = loaded.site.workload ?? {};
+  if (project) {
+    const missing: string[] = [];
+    for (const image of imagesOf(project)) if (!await deps.docker.hasImage(image)) missing.push(image);
+    for (const image of missing) {
+      deps.report(`pulling image ${image}`);
+      await deps.docker.pull(image, deps.report);
+    }
+    return missing.length > 0;
+  }
   if (await deps.docker.hasImage(loaded.image)) return false;
   if (loaded.app?.context.length) {
     deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);

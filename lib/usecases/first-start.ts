@@ -8,6 +8,7 @@ import { paths, type SiteNames } from '../pure/names.ts';
 import { formatPending, parsePending, pendingOf, type Pending } from '../pure/pending.ts';
 import type { Hook, Workload } from '../pure/site.ts';
 import { createContainer } from './containers.ts';
+import { startSite } from './project.ts';
 import { loadDatabase, runHook } from './dump.ts';
 import type { LoadedSite } from './settings.ts';
 
@@ -67,7 +68,7 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
     await remove(names.cidFile);
     const todo = pending && await cleanSlate(site, pending);
     const id = fresh ?? await createContainer(docker, want);
-    await docker.start(id);
+    await startSite(docker, want, id, Date.now() + workload.ready.timeoutMs);
     await makeReady(docker, { names, workload, report }, todo ?? pendingOf({}));
     await ready();
     // In this order: were the first left behind, an old dump would be loaded over newer data one day.

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { ContainerSpec } from '../desired.ts';
+import { capabilities, type ContainerSpec } from '../container-spec.ts';
 import type { SiteNames } from '../names.ts';
 import { shared } from '../paths.ts';
 import { capabilityOf } from './check.ts';
 import { readDevice, readPort, type Device } from './host.ts';
-import { depthsOf, entrySlice, networkOf, networksOfService, serviceContainer, serviceOf, type Project, type ProjectNetwork } from './project.ts';
+import { depthsOf, networkOf, networksOfService, serviceContainer, serviceOf, type Project, type ProjectNetwork } from './project.ts';
 import type { ComposeService, conditions } from './schema.ts';
 import { readVolume } from './volumes.ts';
 
@@ -106,7 +106,7 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
     HostConfig: {
       ...base.HostConfig,
       ...hostConfig(service, project, names),
-      CgroupParent: isEntry ? entrySlice(names) : names.appSlice,
+      CgroupParent: isEntry ? names.entrySlice : names.appSlice,
       NetworkMode: service.network_mode ?? (isEntry ? shared.network : first?.network ?? 'none'),
       LogConfig: { Type: 'journald', Config: { labels: 'OBJECT_SYSTEMD_UNIT', tag: serviceContainer(names, isEntry ? undefined : name) } },
       // Docker would not start "always" again at its own start alone, but also what sleeps.
@@ -153,7 +153,7 @@ function hostConfig(service: ComposeService, project: Project, names: SiteNames)
       if (volume.kind === 'data') return [bind(volume.directory === '.' ? names.dataDir : `${names.dataDir}/${volume.directory}`, volume)];
       return volume.kind === 'host' ? [bind(volume.source, volume)] : [];
     }),
-    CapAdd: [...new Set([...(dropped.has('ALL') ? [] : baseCapabilities), ...added])].filter((each) => !dropped.has(each) || added.includes(each)),
+    CapAdd: [...new Set([...(dropped.has('ALL') ? [] : capabilities), ...added])].filter((each) => !dropped.has(each) || added.includes(each)),
     SecurityOpt: securityOf(service.security_opt ?? []),
     ...(external.length > 0 && { Binds: external }),
     ...(tmpfs.length > 0 && { Tmpfs: Object.fromEntries(tmpfs) }),
@@ -168,9 +168,6 @@ function hostConfig(service: ComposeService, project: Project, names: SiteNames)
     ...(ports.length > 0 && { PortBindings: bindings(ports) }),
   };
 }
-
-/** What every site's container has; desired.ts says why. */
-const baseCapabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
 
 /** The first of Docker's two words on new privileges would win, so ours gives way to one that was allowed. */
 function securityOf(options: readonly string[]): string[] {

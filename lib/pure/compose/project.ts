@@ -67,8 +67,9 @@ export function imagesOf(project: Project): string[] {
 }
 
 /** Directories of the site's data that services see, each once; files are not among them. */
-export function directoriesOf({ compose }: Pick<Project, 'compose'>): string[] {
-  return [...new Set(dataVolumes(compose).filter(({ file }) => !file).map(({ directory }) => directory))];
+export function directoriesOf({ compose }: Pick<Project, 'compose'>): { directory: string; target: string; readOnly: boolean }[] {
+  const found = new Map(dataVolumes(compose).filter(({ file }) => !file).reverse().map(({ directory, target, readOnly }) => [directory, { directory, target, readOnly }]));
+  return [...found.values()].sort((a, b) => (a.directory < b.directory ? -1 : 1));
 }
 
 /** What must be in the site's data before the project can start. */
@@ -79,11 +80,6 @@ export function filesOf({ compose }: Pick<Project, 'compose'>): string[] {
 /** The container of a service; "__" is in no site's id, so it is never another site's. @param service undefined for the one that visitors reach */
 export function serviceContainer({ container }: Pick<SiteNames, 'container'>, service: string | undefined): string {
   return service === undefined ? container : `${container}__${service}`;
-}
-
-/** The slice of the container that visitors reach, below that of all. */
-export function entrySlice({ appSlice }: Pick<SiteNames, 'appSlice'>): string {
-  return appSlice.replace(/\.slice$/, '-entry.slice');
 }
 
 /** A network of the project. */

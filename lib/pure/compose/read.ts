@@ -51,6 +51,22 @@ function faultOf(issue: z.core.$ZodIssue): Fault {
   return { path: issue.path, message: issue.message.charAt(0).toLowerCase() + issue.message.slice(1) };
 }
 
+/** Where settings name a service of the project. */
+export function servicesSaid({ dump, hooks, jobs }: Naming): { path: PropertyKey[]; service: string }[] {
+  const said = [
+    { path: ['dump', 'service'], service: dump?.service },
+    { path: ['hooks', 'service'], service: hooks?.service },
+    ...Object.entries(jobs ?? {}).map(([name, job]) => ({ path: ['jobs', name, 'service'], service: job === false ? undefined : job.service })),
+  ];
+  return said.flatMap(({ path, service }) => (service === undefined ? [] : [{ path, service }]));
+}
+
+interface Naming {
+  dump?: { service?: string | undefined } | undefined;
+  hooks?: { service?: string | undefined } | undefined;
+  jobs?: Readonly<Record<string, false | { service?: string | undefined }>> | undefined;
+}
+
 /** The service that visitors reach. */
 export function entryOf({ entrypoint }: Pick<ComposeSettings, 'entrypoint'>): string {
   return entrypoint.split(':', 1)[0] ?? '';

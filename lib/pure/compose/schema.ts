@@ -99,6 +99,9 @@ const service = z.strictObject({
   ports: z.array(z.unknown()),
 }).partial();
 
+/** Names a service of the site's project. */
+export const serviceField = (what: string) => name('service').describe(`service of a Compose project that ${what}; its entrypoint unless given`).optional();
+
 /** A project, its variables put in, without what `refusedKeys` of check.ts names. */
 export const projectSchema = z.strictObject({
   name: z.string().optional(),
