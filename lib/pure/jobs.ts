@@ -5,7 +5,7 @@ export interface Job {
   calendar: string;
   argv: readonly string[];
   /** Of a Compose project; undefined for the one that visitors reach. */
-  service: string | undefined;
+  service?: string | undefined;
   /** The container's own unless given. */
   user: string | undefined;
   timeoutMs: number;

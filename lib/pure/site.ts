@@ -65,7 +65,7 @@ export type Hooks = Readonly<Record<(typeof hookNames)[number], Hook | undefined
 export interface Hook {
   argv: readonly string[];
   /** Of a Compose project; undefined for the one that visitors reach. */
-  service: string | undefined;
+  service?: string | undefined;
   timeoutMs: number;
 }
 
