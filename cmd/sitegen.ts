@@ -8,6 +8,7 @@ import { alarmsCommand } from './alarms.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { buddyCommand } from './buddy.ts';
 import { backupCommand } from './backup.ts';
+import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
@@ -63,6 +64,7 @@ const parser = yargs(hideBin(process.argv))
   .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(composeCommand)
   .command(jobsCommand)
   .command(pullCommand)
   .command(applyCommand)
