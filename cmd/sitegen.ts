@@ -12,6 +12,7 @@ import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { importCommand } from './import.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
@@ -44,6 +45,7 @@ const parser = yargs(hideBin(process.argv))
   .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
   .command(adoptCommand)
+  .command(importCommand)
   .command(restoreCommand)
   .command(renameCommand)
   .command(cloneCommand)

@@ -7,7 +7,7 @@ import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
-import { join, makeNetwork, membersOf, removeMembers, stopAll, type Member } from './docker/project.ts';
+import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
@@ -56,6 +56,12 @@ export interface Docker {
   members(name: string): Promise<Member[]>;
   /** Makes a network for such a project, unless it is there. */
   makeNetwork(name: string, network: { name: string; internal: boolean; bridge: string }): Promise<void>;
+  /** Containers of a project that Docker Compose runs. */
+  composeContainers(project: string): Promise<Foreign[]>;
+  /** Has a container that is stopped stay so when Docker starts. */
+  keepStopped(id: string): Promise<void>;
+  /** Where the files of a named volume are; undefined when there is none. */
+  volumePath(name: string): Promise<string | undefined>;
   /** Has a container join a network, under some names. */
   join(id: string, network: string, aliases: readonly string[]): Promise<void>;
   start(id: string): Promise<void>;
@@ -147,6 +153,9 @@ export function connectDocker(): Docker {
     stop: (name) => attempt(`stop container ${name}`, () => stopAll(api, name)),
     members: (name) => attempt(`list the containers of ${name}`, () => membersOf(api, name)),
     makeNetwork: (name, network) => attempt(`make the network ${network.name}`, () => makeNetwork(api, name, network)),
+    composeContainers: (project) => attempt(`list the containers of ${project}`, () => composeContainers(api, project)),
+    keepStopped: (id) => attempt(`set the restart policy of ${id}`, async () => { await api.getContainer(id).update({ RestartPolicy: { Name: 'no' } }); }),
+    volumePath: (name) => attempt(`look at the volume ${name}`, () => volumePath(api, name)),
     join: (id, network, aliases) => attempt(`join the network ${network}`, () => join(api, id, network, aliases)),
     exec: (container, command, streams = {}) => attempt(`run ${command.argv[0] ?? ''} in ${container}`, async () => {
       const { stdin, signal } = streams;

@@ -44,11 +44,10 @@ export const trailers: Readonly<Record<DumpWay, string>> = {
 
 /** What settings mean; `schema-backup.ts` has checked them. */
 export function resolveDump(settings: DumpSettings, timeoutMs: number): Dump {
-  const { way, service, command, load, file = 'dump.sql', check = {} } = settings;
+  const { way, command, load, file = 'dump.sql', check = {} } = settings;
   const programs = way && dumpPrograms(way, settings);
   return {
     way,
-    service,
     argv: programs?.dump ?? command ?? [],
     loadArgv: load ?? programs?.load,
     readyArgv: programs?.ready,

@@ -166,8 +166,8 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
-    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map((job) => ({ ...job, service: beside(job.service, project) })),
-    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), service: beside(dump.service, project) },
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map(({ service, ...job }) => ({ ...job, ...beside(service, project) })),
+    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), ...beside(dump.service, project) },
     hooks: toHooks({ ...preset?.hooks, ...file.hooks }, beside(file.hooks?.service, project)),
   };
 }
@@ -197,13 +197,13 @@ function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
 }
 
 /** A service of a project, unless it is the one that visitors reach. */
-function beside(service: string | undefined, project: Project | undefined): string | undefined {
-  return service === project?.entry ? undefined : service;
+function beside(service: string | undefined, project: Project | undefined): { service?: string } {
+  return service === undefined || service === project?.entry ? {} : { service };
 }
 
-function toHooks(hooks: NonNullable<SiteFile['hooks']>, service: string | undefined): Hooks {
+function toHooks(hooks: NonNullable<SiteFile['hooks']>, where: { service?: string }): Hooks {
   const timeoutMs = toMs(hooks.timeout ?? builtIn.hookTimeout);
-  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], service, timeoutMs }] as const);
+  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], ...where, timeoutMs }] as const);
   return Object.fromEntries(resolved) as Record<(typeof hookNames)[number], Hook | undefined>;
 }
 

@@ -7,6 +7,7 @@ interface Api {
   getContainer(id: string): { stop(): Promise<unknown>; remove(options: { force: boolean; v: boolean }): Promise<unknown>; inspect(): Promise<{ Config: { Labels: Record<string, string> } }> };
   listNetworks(options: { filters: { label: string[] } }): Promise<{ Name: string }[]>;
   createNetwork(options: object): Promise<unknown>;
+  getVolume(name: string): { inspect(): Promise<{ Mountpoint: string }> };
   getNetwork(name: string): { connect(options: object): Promise<unknown>; remove(): Promise<unknown> };
 }
 
@@ -53,6 +54,29 @@ export async function makeNetwork(api: Api, container: string, { name, internal,
     Labels: { [shared.labels.member]: container },
     Options: { 'com.docker.network.bridge.name': bridge },
   });
+}
+
+/** A container that is not ours. */
+export interface Foreign {
+  id: string;
+  name: string;
+  running: boolean;
+}
+
+/** Containers that Docker Compose has made for a project. */
+export async function composeContainers(api: Pick<Api, 'listContainers'>, project: string): Promise<Foreign[]> {
+  const rows = await api.listContainers({ all: true, filters: { label: [`com.docker.compose.project=${project}`] } });
+  return rows.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').replace(/^\//, ''), running: State === 'running' }));
+}
+
+/** Where the files of a named volume are. */
+export async function volumePath(api: Pick<Api, 'getVolume'>, name: string): Promise<string | undefined> {
+  try {
+    return (await api.getVolume(name).inspect()).Mountpoint;
+  } catch (error) {
+    if (statusOf(error) === 404) return undefined;
+    throw error;
+  }
 }
 
 /** Has a container join a network, under some names. */

@@ -15,6 +15,7 @@ function engine(members: Record<string, number>, order = 9) {
         remove: () => { done.push(`remove ${id}`); return Promise.resolve(); },
         inspect: () => Promise.resolve({ Config: { Labels: { 'sitegen.order': String(order) } as Record<string, string> } }),
       }),
+      getVolume: () => ({ inspect: () => failure(404) }),
       listNetworks: () => Promise.resolve(networks.map((Name) => ({ Name }))),
       createNetwork: ({ Name }: { Name?: string }) => { networks.push(Name ?? ''); return Promise.resolve(); },
       getNetwork: (name: string) => ({ connect: () => Promise.resolve(), remove: () => { done.push(`remove network ${name}`); return Promise.resolve(); } }),
