@@ -102,7 +102,8 @@ export function runState(appCgroup: string): 'stopped' | 'running' | 'frozen' {
 
 /** Lets a site's containers go on at once, without systemd, which believes them frozen until it is told. */
 export function thawNow({ appCgroup }: { appCgroup: string }): void {
-  for (const group of [appCgroup, ...scopesIn(appCgroup)]) {
+  const slices = namesIn(appCgroup).filter((name) => name.endsWith('.slice')).map((name) => `${appCgroup}/${name}`);
+  for (const group of [appCgroup, ...slices, ...scopesIn(appCgroup)]) {
     try {
       writeFileSync(`${group}/cgroup.freeze`, '0');
     } catch {

@@ -81,6 +81,7 @@ export const siteSchema = z.strictObject({
   const [first, second] = kinds.filter((kind) => value[kind] !== undefined);
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
+  if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
   if (first === undefined || first === 'app' || first === 'image' || first === 'compose') return;
   // A slip, as nothing of it would be used.
   for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {

@@ -31,28 +31,29 @@ export async function removeContainer(docker: Pick<Docker, 'remove'>, names: Sit
   await remove(names.cidFile);
 }
 
+/** Images of a site that Docker does not have. */
+export async function missingImages({ docker }: { docker: Pick<Docker, 'hasImage'> }, { image, site }: Pick<LoadedSite, 'image' | 'site'>): Promise<string[]> {
+  const { project } = site.workload ?? {};
+  const missing: string[] = [];
+  for (const each of project ? imagesOf(project) : [image]) if (!await docker.hasImage(each)) missing.push(each);
+  return missing;
+}
+
 /**
  * Makes an image available, and all that a Compose project has: builds or pulls what is missing.
  * @returns true when one was missing
  */
 export async function ensureImage(deps: Pick<Deps, 'docker' | 'report'>, loaded: Pick<LoadedSite, 'image' | 'app' | 'site'>): Promise<boolean> {
-  const { project } = loaded.site.workload ?? {};
-  if (project) {
-    const missing: string[] = [];
-    for (const image of imagesOf(project)) if (!await deps.docker.hasImage(image)) missing.push(image);
-    for (const image of missing) {
-      deps.report(`pulling image ${image}`);
-      await deps.docker.pull(image, deps.report);
-    }
-    return missing.length > 0;
-  }
-  if (await deps.docker.hasImage(loaded.image)) return false;
+  const missing = await missingImages(deps, loaded);
+  if (missing.length === 0) return false;
   if (loaded.app?.context.length) {
     deps.report(`building image ${loaded.image} of app ${loaded.app.name}`);
     await deps.docker.build(loaded.image, loaded.app.context);
-  } else {
-    deps.report(`pulling image ${loaded.image}`);
-    await deps.docker.pull(loaded.image, deps.report);
+    return true;
+  }
+  for (const image of missing) {
+    deps.report(`pulling image ${image}`);
+    await deps.docker.pull(image, deps.report);
   }
   return true;
 }

@@ -47,10 +47,11 @@ export async function isIncomplete(docker: Pick<Docker, 'members'>, want: Pick<D
  * Starts a site's container; of a project all of them, each once what it depends on is as it wants it.
  * One that works once, and has, is not started again.
  * @param id of the container that visitors reach
+ * @param services these and what they depend on; all unless given
  * @param deadline when waiting for conditions ends; milliseconds since 1970
  * @throws SitegenError that names the service which failed
  */
-export async function startSite(docker: Pick<Docker, 'start' | 'end' | 'exec'>, want: Pick<Desired, 'names' | 'project'>, id: string, deadline: number): Promise<void> {
+export async function startSite(docker: Pick<Docker, 'start' | 'end' | 'exec'>, want: Pick<Desired, 'names' | 'project'>, id: string, deadline: number, services?: readonly string[]): Promise<void> {
   const { project } = want;
   if (!project) {
     await docker.start(id);
@@ -73,7 +74,7 @@ export async function startSite(docker: Pick<Docker, 'start' | 'end' | 'exec'>, 
     await docker.start(container.name);
   };
   // All are waited for, or what goes on would start containers behind whoever stops them.
-  const results = await Promise.allSettled(project.containers.map((container) => begin(container)));
+  const results = await Promise.allSettled(project.containers.filter(({ service }) => services?.includes(service) ?? true).map((container) => begin(container)));
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
 }

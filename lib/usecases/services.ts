@@ -1,7 +1,8 @@
-import { stringify } from 'yaml';
+import fs from 'node:fs/promises';
+import { parse, stringify } from 'yaml';
 import { entryOf } from '../pure/compose/read.ts';
 import { resolveProject, serviceContainer } from '../pure/compose/project.ts';
-import { SitegenError, usageError } from '../pure/errors.ts';
+import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { kinds } from '../pure/kinds.ts';
 import { siteNames } from '../pure/names.ts';
 import { siteFile } from './read-sites.ts';
@@ -27,6 +28,19 @@ export async function hasContainer(domain: string): Promise<boolean> {
 /** Its project as it is written in the settings, as a Compose file; values of secrets are not in it. */
 export async function projectText(domain: string): Promise<string> {
   return stringify((await projectOf(domain)).compose.project, { lineWidth: 0 });
+}
+
+/** A Compose file as it goes into settings. @throws SitegenError when it cannot be read, or holds no project */
+export async function readComposeFile(file: string): Promise<Record<string, unknown>> {
+  const text = await fs.readFile(file, 'utf8').catch((error: unknown) => { throw new SitegenError(`cannot read ${file}: ${reasonOf(error)}`, { cause: error }); });
+  let project: unknown;
+  try {
+    project = parse(text, { merge: true, maxAliasCount: 100 });
+  } catch (error) {
+    throw new SitegenError(`${file} is not valid YAML: ${reasonOf(error)}`, { cause: error });
+  }
+  if (typeof project !== 'object' || project === null || Array.isArray(project)) throw new SitegenError(`${file} has no services`);
+  return project as Record<string, unknown>;
 }
 
 /** @throws SitegenError for a site without a Compose project */
