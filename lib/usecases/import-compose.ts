@@ -5,7 +5,7 @@ import type { Docker } from '../effects/docker.ts';
 import { exists, makeBelow, readIfThere, remove } from '../effects/files.ts';
 import { hasOnlyDirectories } from '../effects/site-tree.ts';
 import { checkPair } from '../pure/certificate.ts';
-import { importProject, parseEnv, volumeName, type Import } from '../pure/compose/import.ts';
+import { importProject, parseEnv, volumeName } from '../pure/compose/import.ts';
 import { readAcme } from '../pure/compose/traefik.ts';
 import { parse } from 'yaml';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';

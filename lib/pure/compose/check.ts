@@ -1,3 +1,4 @@
+import { readDevice, readPort } from './host.ts';
 import { permissions, type ComposeProject, type ComposeService, type Permission } from './schema.ts';
 import { reachesDocker, readVolume, type Volume } from './volumes.ts';
 
@@ -35,6 +36,7 @@ const refusedKeys: Readonly<Record<string, string>> = {
   extra_hosts: 'names lead where DNS says: take it out',
   dns: 'Docker\'s own name server knows the services: take it out',
   links: 'services reach each other by their names: take it out',
+  container_name: 'containers are called after the site: take it out',
   platform: 'images are this machine\'s: take it out',
 };
 
@@ -53,7 +55,7 @@ export function refusedByName(project: Readonly<Record<string, unknown>>): Fault
   const faults: Fault[] = Object.keys(refusedSections).filter((key) => Object.hasOwn(project, key)).map((key) => ({ path: [key], message: refusedSections[key] ?? '' }));
   const { services } = project;
   if (typeof services !== 'object' || services === null) return faults;
-  for (const [name, service] of Object.entries(services)) {
+  for (const [name, service] of Object.entries(services as Record<string, unknown>)) {
     if (typeof service !== 'object' || service === null) continue;
     for (const [key, reason] of Object.entries(refusedKeys)) if (Object.hasOwn(service, key)) faults.push({ path: ['services', name, key], message: reason });
   }
@@ -75,7 +77,7 @@ export function checkProject(project: ComposeProject, entry: string, allowed: re
   for (const [name, service] of Object.entries(project.services)) {
     const at = (...keys: PropertyKey[]) => ['services', name, ...keys];
     if (service.image === undefined) refuse(at(), 'has no image');
-    checkPowers(service, at, need);
+    checkPowers(service, at, need, refuse);
     checkNamespaces(service, at, need, refuse, name === entry);
     checkVolumes(service, project, at, need, refuse);
     for (const dependency of Object.keys(service.depends_on ?? {})) {
@@ -98,17 +100,20 @@ type At = (...keys: PropertyKey[]) => PropertyKey[];
 type Need = (permission: Permission, path: PropertyKey[], message: string) => void;
 type Refuse = (path: PropertyKey[], message: string) => void;
 
-function checkPowers(service: ComposeService, at: At, need: Need): void {
+function checkPowers(service: ComposeService, at: At, need: Need, refuse: Refuse): void {
+  for (const label of Object.keys(service.labels ?? {})) if (/^(sitegen\.|OBJECT_)/i.test(label)) refuse(at('labels', label), 'by this label sitegen knows its containers: take it out');
   if (service.privileged === true) need('privileged', at('privileged'), 'a privileged container is as good as root on this machine');
   for (const given of service.cap_add ?? []) {
     const capability = capabilityOf(given);
     if (!harmless.includes(capability)) need('capabilities', at('cap_add'), `${capability} reaches beyond the container`);
   }
   if ((service.devices?.length ?? 0) > 0) need('devices', at('devices'), 'devices are this machine\'s');
+  if (service.devices?.some((device) => readDevice(device) === undefined) === true) refuse(at('devices'), 'has another form than /dev/NAME:/dev/NAME:rwm');
   for (const option of service.security_opt ?? []) {
     if (!/^no-new-privileges([:=]true)?$/.test(option)) need('security-opt', at('security_opt'), `${JSON.stringify(option)} takes protection away`);
   }
   if ((service.ports?.length ?? 0) > 0) need('ports', at('ports'), 'ports are not published past the router, and nothing would listen while the site sleeps: take them out, and use listen of the site for services beside the web');
+  if (service.ports?.some((port) => readPort(port) === undefined) === true) refuse(at('ports'), 'has another form than "8080:80"');
 }
 
 function checkNamespaces(service: ComposeService, at: At, need: Need, refuse: Refuse, isEntry: boolean): void {

@@ -94,6 +94,7 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
     Hostname: hostname,
     Env: envOf(service, project.variables),
     Labels: {
+      ...labelsOf(service),
       ...base.Labels,
       [shared.labels.spec]: '',
       [shared.labels.order]: String(depthsOf(project).get(name) ?? 0),
@@ -116,8 +117,7 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
   };
   const ports = (service.ports ?? []).flatMap((port) => readPort(port) ?? []);
   if (ports.length > 0) spec.ExposedPorts = Object.fromEntries(ports.map(({ inside }) => [inside, {}]));
-  const anonymous = volumesOf(service, project).flatMap((volume) => (volume.kind === 'anonymous' ? [[volume.target, {}] as const] : []));
-  if (anonymous.length > 0) spec.Volumes = Object.fromEntries(anonymous);
+  for (const { kind, target } of volumesOf(service, project)) if (kind === 'anonymous') spec.Volumes = { ...spec.Volumes, [target]: {} };
   const needs = Object.entries(service.depends_on ?? {}).map(([needed, { condition }]) => ({ service: needed, condition }));
   return { service: name, name: serviceContainer(names, isEntry ? undefined : name), spec, joins, needs, healthArgv: healthArgv(service), oneShot: project.oneShot.has(name) };
 }
@@ -193,6 +193,10 @@ function envOf({ environment = {} }: ComposeService, variables: Readonly<Record<
     const value = given ?? (Object.hasOwn(variables, name) ? variables[name] : undefined);
     return value === undefined ? [] : [`${name}=${value}`];
   });
+}
+
+function labelsOf({ labels = {} }: ComposeService): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value ?? '']));
 }
 
 function healthArgv({ healthcheck }: ComposeService): string[] | undefined {

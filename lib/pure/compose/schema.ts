@@ -4,7 +4,8 @@ import { splitWords } from './words.ts';
 
 /**
  * What of the Compose specification a site may use. Values are brought into one form here; what they
- * must not be is in check.ts. Keys that would be ignored in silence are not known.
+ * must not be is in check.ts. Keys whose absence could surprise are not known, and so refused; what
+ * is known and changes nothing, as `expose`, says nothing that is not so here anyway.
  */
 
 /** What the admin may allow a site's project beyond that. */
@@ -56,7 +57,6 @@ const dependsOn = z.union([
   z.array(name('service')).transform((names) => Object.fromEntries(names.map((each) => [each, { condition: 'service_started' as const }]))),
   z.record(name('service'), z.strictObject({
     condition: z.enum(conditions, `is not a condition: write ${conditions.join(', ')}`).default('service_started'),
-    restart: flag.optional(),
     required: z.literal(true, 'cannot be false: a service is there, or it is not').optional(),
   })),
 ]);
@@ -75,7 +75,7 @@ const volume = z.union([z.string(), z.strictObject({
   read_only: flag.optional(),
   bind: z.strictObject({ create_host_path: flag, propagation: z.unknown(), selinux: z.string() }).partial().optional(),
   volume: z.strictObject({ nocopy: flag }).partial().optional(),
-  tmpfs: z.strictObject({ size: bytes, mode: z.union([z.int(), z.string()]) }).partial().optional(),
+  tmpfs: z.strictObject({ size: bytes, mode: z.union([z.int(), z.string().regex(/^[0-7]{1,4}$/, 'is not a mode: write "1777"')]) }).partial().optional(),
   consistency: z.string().optional(),
 })]);
 
@@ -93,7 +93,7 @@ const service = z.strictObject({
   restart: z.string().regex(/^(no|always|unless-stopped|on-failure(:\d+)?)$/, 'is not no, always, unless-stopped or on-failure'),
   stop_signal: z.string().regex(/^(SIG)?[A-Z0-9+-]{1,12}$/, 'is not a signal'), stop_grace_period: time,
   init: flag, read_only: flag, shm_size: bytes, tty: flag, stdin_open: flag,
-  container_name: z.string(), expose: z.array(scalar), networks: serviceNetworks,
+  expose: z.array(scalar), networks: serviceNetworks,
   cap_add: z.array(z.string()), cap_drop: z.array(z.string()), privileged: flag, devices: z.array(z.unknown()),
   security_opt: z.array(z.string()), pid: z.string(), ipc: z.string(), userns_mode: z.string(), network_mode: z.string(),
   ports: z.array(z.unknown()),

@@ -30,7 +30,12 @@ export function readVolume(given: NonNullable<ComposeService['volumes']>[number]
   const targetFault = faultOfTarget(target);
   if (targetFault !== undefined) return targetFault;
   if (long.bind?.propagation !== undefined) return 'sets how mounts spread, which would reach this machine\'s own: take propagation out';
-  if (type === 'tmpfs') return { kind: 'tmpfs', target, options: long.tmpfs?.size === undefined ? '' : `size=${long.tmpfs.size}` };
+  if (type === 'tmpfs') {
+    const { size, mode } = long.tmpfs ?? {};
+    // YAML's octal number has become a decimal one.
+    const modeText = typeof mode === 'number' ? mode.toString(8) : mode;
+    return { kind: 'tmpfs', target, options: [...(size === undefined ? [] : [`size=${size}`]), ...(modeText === undefined ? [] : [`mode=${modeText}`])].join(',') };
+  }
   if (type === 'volume') {
     if (source === undefined || source === '') return { kind: 'anonymous', target };
     const declared = project.volumes?.[source];

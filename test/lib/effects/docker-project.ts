@@ -13,7 +13,7 @@ function engine(members: Record<string, number>, order = 9) {
       getContainer: (id: string) => ({
         stop: () => { done.push(`stop ${id}`); return id === 'gone' ? failure(404) : id === 'broken' ? failure(500) : Promise.resolve(); },
         remove: () => { done.push(`remove ${id}`); return Promise.resolve(); },
-        inspect: () => Promise.resolve({ Config: { Labels: { 'sitegen.order': String(order) } as Record<string, string> } }),
+        inspect: () => Promise.resolve({ Config: { Labels: { 'sitegen.order': String(order) } } }),
       }),
       getVolume: () => ({ inspect: () => failure(404) }),
       listNetworks: () => Promise.resolve(networks.map((Name) => ({ Name }))),

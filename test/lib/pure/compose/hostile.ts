@@ -57,6 +57,10 @@ const table: readonly [title: string, lines: string, beside: string, at: string,
   ['a network with options', 'networks: [n]', 'networks: {n: {driver_opts: {com.docker.network.bridge.name: sitegen0}}}', 'networks.n.driver_opts', 'open the network'],
   ['a network that nobody declared', 'networks: [n]', '', 'services.web.networks', 'not a network'],
   ['an address of its own', 'networks: {default: {ipv4_address: 10.214.0.1}}', '', 'services.web.networks.default.ipv4_address', 'not supported'],
+  ['a label of sitegen\'s', 'labels: {sitegen.domain: other.example.com}', '', 'services.web.labels.sitegen.domain', 'knows its containers'],
+  ['the unit that the journal names', 'labels: [OBJECT_SYSTEMD_UNIT=ssh.service]', '', 'services.web.labels.OBJECT_SYSTEMD_UNIT', 'knows its containers'],
+  ['a name of its own', 'container_name: site-other.example.com', '', 'services.web.container_name', 'called after the site'],
+  ['options of a tmpfs in its mode', 'volumes: [{type: tmpfs, target: /x, tmpfs: {mode: "1777,suid"}}]', '', 'services.web.volumes.0.tmpfs.mode', 'not a mode'],
   ['published ports', 'ports: ["8080:80"]', '', 'services.web.ports', 'past the router', 'ports'],
   ['a build', 'build: ../..', '', 'services.web.build', 'not built here'],
   ['a build with a context on the web', 'build: {context: "https://example.com/x.git", network: host}', '', 'services.web.build', 'not built here'],
@@ -85,6 +89,14 @@ for (const [title, lines, beside, at, why, permission] of table) {
     if (permission !== undefined) t.deepEqual(read(project, { entrypoint, allow: [permission] }).faults, [], 'its own permission does');
   });
 }
+
+test('what the admin allows still has to have a form that is known', (t) => {
+  const fault = (lines: string, permission: string) => read(webWith(lines), { allow: [permission] }).faults.join();
+  t.regex(fault('ports: [{target: 80}]', 'ports'), /another form than "8080:80"/);
+  t.regex(fault('ports: [80]', 'ports'), /another form/);
+  t.regex(fault('devices: ["/dev/../etc/shadow"]', 'devices'), /another form/);
+  t.regex(fault('devices: ["/etc/shadow:/x"]', 'devices'), /another form/);
+});
 
 test('what is hidden in a variable is refused too', (t) => {
   t.regex(read(webWith('volumes: ["${WHERE}:/x"]'), { env: { WHERE: '/etc' } }).faults.join(), /outside the site's data/);
