@@ -33,8 +33,8 @@ export const addCommand: CommandModule<object, Options> = {
     .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site, such as example.com' })
     .option('app', { type: 'string', describe: 'app of the catalogue (default: welcome)' })
     .option('image', { type: 'string', describe: 'Docker image, instead of an app', conflicts: 'app' })
-    .option('compose', { type: 'string', describe: 'Compose file, all services of which are this one site', requiresArg: true, implies: 'entrypoint', conflicts: [...others('compose'), 'port', 'volume'] })
-    .option('entrypoint', { type: 'string', describe: 'SERVICE:PORT of it that visitors reach', requiresArg: true, implies: 'compose' })
+    .option('compose', { type: 'string', describe: 'Compose file, all services of which are this one site', requiresArg: true, conflicts: [...others('compose'), 'port', 'volume'] })
+    .option('entrypoint', { type: 'string', describe: 'SERVICE:PORT of it that visitors reach', requiresArg: true })
     .option('alias', { type: 'string', array: true, nargs: 1, describe: 'another name of the site; may be repeated' })
     .option('port', { type: 'string', describe: 'port that the container listens on (default: 80)' })
     .option('listen', { type: 'string', array: true, nargs: 1, describe: 'port for the world, such as 25 or 25:2525 with the container\'s own; may be repeated' })
@@ -49,6 +49,7 @@ export const addCommand: CommandModule<object, Options> = {
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' })
     .example('sitegen add blog.example.com --image ghost:5 --port 2368 --volume content:/var/lib/ghost/content', ''),
   async handler(options) {
+    if ((options.compose === undefined) !== (options.entrypoint === undefined)) throw usageError('--compose and --entrypoint belong together', 'sitegen add DOMAIN --compose FILE --entrypoint SERVICE:PORT');
     const request = {
       domain: options.domain,
       aliases: options.alias,

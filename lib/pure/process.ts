@@ -74,7 +74,7 @@ function substitute(text: string, domain: string, own: Place, others: ReadonlyMa
   });
 }
 
-/** The unit of a site's program. @param template text of `process.mustache` */
+/** The unit of a site's program. @param template its text */
 export function processUnit(template: string, names: SiteNames, spec: ProcessSpec, own: Place, stopMs: number): string {
   const [program = '', ...rest] = spec.argv;
   if (!/^[A-Za-z0-9_./]/.test(program)) throw new SitegenError(`${names.domain}: process: ${JSON.stringify(program)} is not a program`);

@@ -63,7 +63,7 @@ misused(['exec', '--', 'true'], /^sitegen: error: no domain given$/);
 misused(['compose', 'example.com'], /^sitegen: error: no command given$/, /there are: ps, /);
 misused(['compose', 'example.com', '--', 'down'], /^sitegen: error: compose down would go past the site's own life$/, /^use: sitegen stop DOMAIN/);
 misused(['import'], /^sitegen: error: say what: sitegen import compose DIR$/);
-misused(['add', 'example.com', '--compose', 'x.yaml'], /compose -> entrypoint/);
+misused(['add', 'example.com', '--compose', 'x.yaml'], /^sitegen: error: --compose and --entrypoint belong together$/);
 
 test('--help names every command, on standard output', async (t) => {
   const { code, out, err } = await sitegen('--help');
