@@ -118,7 +118,8 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
   const ports = (service.ports ?? []).flatMap((port) => readPort(port) ?? []);
   if (ports.length > 0) spec.ExposedPorts = Object.fromEntries(ports.map(({ inside }) => [inside, {}]));
   for (const { kind, target } of volumesOf(service, project)) if (kind === 'anonymous') spec.Volumes = { ...spec.Volumes, [target]: {} };
-  const needs = Object.entries(service.depends_on ?? {}).map(([needed, { condition }]) => ({ service: needed, condition }));
+  const dependsOn: NonNullable<ComposeService['depends_on']> = service.depends_on ?? {};
+  const needs = Object.entries(dependsOn).map(([needed, { condition }]) => ({ service: needed, condition }));
   return { service: name, name: serviceContainer(names, isEntry ? undefined : name), spec, joins, needs, healthArgv: healthArgv(service), oneShot: project.oneShot.has(name) };
 }
 
