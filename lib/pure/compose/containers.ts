@@ -118,7 +118,7 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
   const ports = (service.ports ?? []).flatMap((port) => readPort(port) ?? []);
   if (ports.length > 0) spec.ExposedPorts = Object.fromEntries(ports.map(({ inside }) => [inside, {}]));
   for (const { kind, target } of volumesOf(service, project)) if (kind === 'anonymous') spec.Volumes = { ...spec.Volumes, [target]: {} };
-  const dependsOn: NonNullable<ComposeService['depends_on']> = service.depends_on ?? {};
+  const dependsOn: Readonly<Record<string, { condition: (typeof conditions)[number] }>> = service.depends_on ?? {};
   const needs = Object.entries(dependsOn).map(([needed, { condition }]) => ({ service: needed, condition }));
   return { service: name, name: serviceContainer(names, isEntry ? undefined : name), spec, joins, needs, healthArgv: healthArgv(service), oneShot: project.oneShot.has(name) };
 }
