@@ -3,7 +3,7 @@ import type { Docker } from '../effects/docker.ts';
 import { requireFileBelow } from '../effects/files.ts';
 import type { DesiredProject, ProjectContainer } from '../pure/compose/containers.ts';
 import type { Desired } from '../pure/desired.ts';
-import { SitegenError } from '../pure/errors.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths } from '../pure/names.ts';
 import { describeEnd } from '../pure/docker.ts';
 
@@ -87,6 +87,7 @@ async function isDone(docker: Pick<Docker, 'end'>, { name }: ProjectContainer): 
 /** Waits until a service is what another wants it to be. */
 async function fulfilled(docker: Pick<Docker, 'end' | 'exec'>, needed: ProjectContainer, condition: ProjectContainer['needs'][number]['condition'], deadline: number): Promise<void> {
   if (condition === 'service_started') return;
+  let last = '';
   for (;;) {
     const end = await docker.end(needed.name);
     const done = !end.running && end.finishedAt !== undefined && end.exitCode === 0;
@@ -95,10 +96,11 @@ async function fulfilled(docker: Pick<Docker, 'end' | 'exec'>, needed: ProjectCo
     if (condition === 'service_healthy' && needed.healthArgv) {
       const signal = AbortSignal.timeout(Math.max(1, deadline - Date.now()));
       // One that has just ended is seen above.
-      const result = await docker.exec(needed.name, { argv: needed.healthArgv }, { signal }).catch(() => undefined);
+      const result = await docker.exec(needed.name, { argv: needed.healthArgv }, { signal }).catch((error: unknown) => { last = reasonOf(error); });
       if (result?.exitCode === 0) return;
+      if (result) last = `exit code ${result.exitCode}${result.stderrTail.trim() === '' ? '' : `: ${result.stderrTail.trim().slice(-200)}`}`;
     }
-    if (Date.now() > deadline) throw new ServiceError(`its service ${needed.service} ${condition === 'service_healthy' ? 'did not become healthy' : 'did not end'} in time`, { hint: 'set ready.timeout to a longer time' });
+    if (Date.now() > deadline) throw new ServiceError(`its service ${needed.service} ${condition === 'service_healthy' ? 'did not become healthy' : 'did not end'} in time${last === '' ? '' : ` (${last})`}`, { hint: 'set ready.timeout to a longer time' });
     await sleep(everyMs);
   }
 }

@@ -70,7 +70,7 @@ test('a service that fails keeps those from starting that wait for it, and is na
 test('a service that does not become healthy in time is named', async (t) => {
   const { docker, done } = engine();
   const error = await t.throwsAsync(startSite({ ...docker, exec: () => Promise.resolve({ exitCode: 1, stderrTail: '' }) }, want, 'id-of-web', Date.now() + 250), { instanceOf: ServiceError });
-  t.regex(error.message, /service db did not become healthy in time/);
+  t.regex(error.message, /service db did not become healthy in time \(exit code 1\)/);
   t.deepEqual(done, ['db']);
 });
 
