@@ -41,13 +41,14 @@ if $uninstall; then
   if compgen -G '/etc/sitegen/sites/*.yaml' >/dev/null; then
     fail 'there are sites' 'remove them first: sitegen list; sitegen remove DOMAIN'
   fi
-  if grep -qs '^# Made by sitegen' /etc/systemd/system/site-*.socket; then
+  if grep -qs '^# Made by sitegen' /etc/systemd/system/{site-*.socket,sitegen-job@*.timer}; then
     fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
   fi
   for unit in units/sitegen-*.{timer,path,socket,service}; do
     [[ ! -f $unit || $unit == *@* ]] || systemctl disable --quiet --now "${unit##*/}" 2>/dev/null || true
   done
   nft delete table inet sitegen 2>/dev/null || true
+  iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
@@ -159,7 +160,8 @@ systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service sitegen-certs.service sitegen-watch-boot.service
 # They wait for somebody who asks, and cost nothing until then.
 for unit in units/sitegen-*.{socket,timer,path}; do
-  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket ]] || systemctl enable --quiet --now "${unit##*/}"
+  # The idle timer is started by wakes.
+  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer ]] || systemctl enable --quiet --now "${unit##*/}"
 done
 # Made on first use otherwise; whoever runs the backup servers wants to know it.
 /usr/bin/sitegen backup key >/dev/null || say 'warning: this server has no key for its backups; see above'

@@ -11,6 +11,7 @@ interface Options {
   app?: string | undefined;
   image?: string | undefined;
   port?: string | undefined;
+  listen?: string[] | undefined;
   env?: string[] | undefined;
   volume?: string[] | undefined;
   memory?: string | undefined;
@@ -32,6 +33,7 @@ export const addCommand: CommandModule<object, Options> = {
     .option('image', { type: 'string', describe: 'Docker image, instead of an app', conflicts: 'app' })
     .option('alias', { type: 'string', array: true, nargs: 1, describe: 'another name of the site; may be repeated' })
     .option('port', { type: 'string', describe: 'port that the container listens on (default: 80)' })
+    .option('listen', { type: 'string', array: true, nargs: 1, describe: 'port for the world, such as 25 or 25:2525 with the container\'s own; may be repeated' })
     .option('env', { type: 'string', array: true, nargs: 1, describe: 'NAME=VALUE for the container; may be repeated' })
     .option('volume', { type: 'string', array: true, nargs: 1, describe: 'directory:/path, kept in the site\'s data; may be repeated' })
     .option('memory', { type: 'string', describe: 'memory limit, such as 256M' })
@@ -49,6 +51,7 @@ export const addCommand: CommandModule<object, Options> = {
       app: options.app,
       image: options.image,
       port: options.port === undefined ? undefined : portOf(options.port),
+      listen: options.listen?.map((text) => (/^\d+$/.test(text) ? Number(text) : text)),
       env: options.env === undefined ? undefined : Object.fromEntries(options.env.map((text) => pair(text))),
       volumes: options.volume,
       memoryMax: options.memory,
@@ -71,7 +74,8 @@ export const addCommand: CommandModule<object, Options> = {
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     const plan = await withMachineLocked((deps) => add(deps, request, interruption.signal));
     const { names, address, hasSocket, container } = plan.want;
-    if (container) print(`${names.domain} is asleep at ${address.site}:80; the first visit wakes it`);
+    const ports = (plan.loaded.site.workload?.listen ?? []).map((port) => port.public);
+    if (container) print(`${names.domain} is asleep at ${[`${address.site}:80`, ...ports.map((port) => `port ${port}`)].join(', ')}; the first visit wakes it`);
     else print(`${names.domain} is served by the router`);
     const warning = backupWarning(plan.loaded, plan.change.defaults);
     if (warning !== undefined) report(`warning: ${warning}`);

@@ -62,11 +62,14 @@ export const validateCommand: CommandModule<object, Options> = {
     .option('json', { type: 'boolean', describe: 'print JSON' }),
   async handler({ domains, json }) {
     const { loadSettings, nameClashes } = await import('../lib/usecases/settings.ts');
+    const { jobFaults } = await import('../lib/usecases/jobs.ts');
+    const { claimFaults } = await import('../lib/usecases/listen.ts');
     const some = await which(domains);
     const settings = await loadSettings(some);
     const clashes = await nameClashes(settings.sites, some === undefined);
-    const faults = [...settings.faults, ...clashes];
-    const sites = settings.sites.filter(({ site }) => !clashes.some(({ domain }) => domain === site.domain));
+    const wrong = [...clashes, ...await jobFaults(settings.sites.map(({ site }) => site)), ...await claimFaults(settings.sites, some === undefined)];
+    const faults = [...settings.faults, ...wrong];
+    const sites = settings.sites.filter(({ site }) => !wrong.some(({ domain }) => domain === site.domain));
     if (json) printJson({ valid: sites.map(({ site }) => site.domain), faults });
     else report(sites.length === 1 ? '1 site is valid' : `${sites.length} sites are valid`);
     process.exitCode = json ? (faults.length > 0 ? 1 : 0) : printFaults(faults);

@@ -6,6 +6,8 @@
 set -u
 [[ -n ${MAINPID:-} ]] || exit 0
 read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
+# A site that is frozen has been dumped before, if that was due.
+read -r request 2>/dev/null <"${SITEGEN_LOCK%.lock}.freeze" && [[ $request == "$INVOCATION_ID"* ]] && exit 0
 mark=/run/sitegen/sites/$SITEGEN_DUMP.traffic
 
 # Bytes that came to the container; nothing that a dump does inside of it.

@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { markUse } from '../lib/effects/in-use.ts';
 import { usageError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';
@@ -33,9 +34,15 @@ export const shellCommand: CommandModule<object, Options> = {
 
 async function inContainer(input: string, command: readonly string[]): Promise<number> {
   const [domain = input] = await selectDomains([input], false);
-  const { container } = siteNames(domain);
-  const { wakeSite } = await import('../lib/usecases/control.ts');
+  const names = siteNames(domain);
+  const [{ wakeSite }, { noteWork }] = await Promise.all([import('../lib/usecases/control.ts'), import('../lib/usecases/idle-memory.ts')]);
   await withSystemd((systemd) => wakeSite(systemd, domain));
   const interactive = process.stdin.isTTY && process.stdout.isTTY ? ['--interactive', '--tty'] : ['--interactive'];
-  return runInForeground('docker', ['exec', ...interactive, container, ...command]);
+  const unmark = markUse(names.id);
+  try {
+    return await runInForeground('docker', ['exec', ...interactive, names.container, ...command]);
+  } finally {
+    await noteWork(names);
+    unmark();
+  }
 }

@@ -53,12 +53,23 @@ export function showProgress(what: string): (stage: string, percent: number) => 
 
 /** Columns without borders. */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  for (const line of tableLines(head, rows)) print(line);
+}
+
+/**
+ * The same as lines.
+ * @param figures columns that stand at the right, by number
+ */
+export function tableLines(head: readonly string[], rows: readonly (readonly string[])[], figures: readonly number[] = []): string[] {
   const { bold } = colors();
   const none = Object.fromEntries(['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right',
     'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'].map((part) => [part, '']));
-  const table = new Table({ head: head.map((text) => bold(text)), chars: { ...none, middle: '  ' }, style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] } });
+  const table = new Table({
+    head: head.map((text) => bold(text)), colAligns: head.map((_, column) => (figures.includes(column) ? 'right' : 'left')),
+    chars: { ...none, middle: '  ' }, style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+  });
   table.push(...rows.map((row) => [...row]));
-  for (const line of table.toString().split('\n')) print(line.trimEnd());
+  return table.toString().split('\n').map((line) => line.trimEnd());
 }
 
 /**

@@ -11,6 +11,7 @@ import { backupCommand } from './backup.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
 import { pullCommand } from './pull.ts';
@@ -23,6 +24,8 @@ import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
+import { timelineCommand } from './timeline.ts';
+import { topCommand } from './top.ts';
 import { version } from './version.ts';
 
 // Root's own may be strict, and the router and the static server read what is written here as other
@@ -49,6 +52,8 @@ const parser = yargs(hideBin(process.argv))
   .command(removeCommand)
   .command(listCommand)
   .command(statusCommand)
+  .command(topCommand)
+  .command(timelineCommand)
   .command(startCommand)
   .command(stopCommand)
   .command(restartCommand)
@@ -58,6 +63,7 @@ const parser = yargs(hideBin(process.argv))
   .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(jobsCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)

@@ -1,3 +1,5 @@
+import { readListen } from '../lib/pure/listen.ts';
+
 /** What a site's service tells the programs that it runs, from its Environment= settings. */
 export function readUnitEnvironment(env: NodeJS.ProcessEnv = process.env) {
   const text = (name: string): string => {
@@ -11,6 +13,7 @@ export function readUnitEnvironment(env: NodeJS.ProcessEnv = process.env) {
     site: text('SITE'),
     address: text('ADDRESS'),
     port: Number(text('PORT')),
+    listen: readListen(env['SITEGEN_LISTEN'] ?? ''),
     readyPath: text('READY_PATH') === '' ? undefined : text('READY_PATH'),
     readyMs: Number(text('READY_MS')),
     stopMs: Number(text('STOP_MS')),

@@ -18,7 +18,7 @@ const { version } = JSON.parse(await readFile('package.json', 'utf8'));
 const out = process.argv[2] ?? 'dist';
 await rm(out, { recursive: true, force: true });
 await build({
-  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'adopter', 'collect', 'certify', 'buddy-serve', 'push', 'repack', 'dump', 'watch', 'rehearse'].map((name) => `cmd/${name}.ts`),
+  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'adopter', 'collect', 'certify', 'buddy-serve', 'push', 'repack', 'dump', 'watch', 'rehearse', 'idle', 'stop-quiet', 'job'].map((name) => `cmd/${name}.ts`),
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,
@@ -36,7 +36,7 @@ await build({
   banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
 });
 await mkdir(`${out}/buddy-hooks`);
-const scripts = ['buddy', 'push', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all'].map((name) => [name, name]);
+const scripts = ['buddy', 'push', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all', 'guard', 'let-in', 'listened'].map((name) => [name, name]);
 for (const [from, to] of [...scripts, ['buddy-pre-receive', 'buddy-hooks/pre-receive']]) {
   await copyFile(`cmd/${from}.sh`, `${out}/${to}`);
   await chmod(`${out}/${to}`, 0o755);

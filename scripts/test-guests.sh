@@ -21,6 +21,7 @@ guest_of() {
   certs* | haproxy.ts | responder.ts | router* | static*) echo test-router ;;
   backup* | dump.ts) echo test-backup ;;
   adopt* | move* | rehearse.ts | rename.ts | restore.ts) echo test-data ;;
+  burst.ts | cycles.ts | firewalls.ts | idle* | jobs.ts | listen.ts | steps.ts | top.ts | vanished.ts) echo test-sleep ;;
   *) echo test-trixie ;;
   esac
 }
@@ -28,7 +29,7 @@ guest_of() {
 # True for what is about the versions of programs, rather than about ours alone.
 of_old_versions() {
   case $1 in
-  backup.ts | haproxy.ts | life.ts | router.ts | stop-under-load.ts | wake.ts) ;;
+  backup.ts | haproxy.ts | idle.ts | life.ts | listen.ts | router.ts | stop-under-load.ts | wake.ts) ;;
   *) return 1 ;;
   esac
 }
@@ -83,10 +84,12 @@ run_in() {
 # run_files GUEST FILE…: one run of ava each, so that one that hangs keeps no other.
 # What counts is the last run of a file.
 run_files() {
-  local guest=$1 file status=0
+  local guest=$1 file since status=0
   for file in "${@:2}"; do
     printf '%s\n' "$file"
+    since=$SECONDS
     run_file "$guest" "$file" || again "$guest" "$file" || status=1
+    printf '%s took %s\n' "$file" "$(elapsed "$since")"
     cat "$JOBS_DIR/run-$guest" >>"$JOBS_DIR/tests-$guest"
   done
   return "$status"

@@ -51,6 +51,8 @@ export interface Docker {
   /** Creates a container and gives its id. */
   create(name: string, spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
+  /** Ends a container as its image wants it, and kills it after its own `StopTimeout`; one that does not run is no error. */
+  stop(name: string): Promise<void>;
   /**
    * Runs a program in a running container, be it one that is not ours; any exit code is a result.
    * When this throws, the program has been killed, with all that is still in its process group.
@@ -132,6 +134,13 @@ export function connectDocker(): Docker {
         await api.getContainer(name).start();
       } catch (error) {
         if (statusOf(error) !== 304) throw error;
+      }
+    }),
+    stop: (name) => attempt(`stop container ${name}`, async () => {
+      try {
+        await api.getContainer(name).stop();
+      } catch (error) {
+        if (statusOf(error) !== 304 && statusOf(error) !== 404) throw error;
       }
     }),
     exec: (container, command, streams = {}) => attempt(`run ${command.argv[0] ?? ''} in ${container}`, async () => {

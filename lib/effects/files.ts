@@ -74,6 +74,16 @@ export async function readIfThere(file: string): Promise<string | undefined> {
   }
 }
 
+/** When a file was last written, ms since 1970; undefined when it does not exist. */
+export async function modifiedAt(file: string): Promise<number | undefined> {
+  try {
+    return (await fs.stat(file)).mtimeMs;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw fileError('look at', file, error);
+  }
+}
+
 /**
  * Content of many small text files, in order; those that do not exist are left out. Synchronous:
  * for hundreds of files a promise each costs ten times the reading.

@@ -7,10 +7,12 @@ import { SitegenError } from '../pure/errors.ts';
  * Runs an action while holding an flock(2). Node has no flock, so a child holds it: `flock`
  * runs `cat` once it has the lock, and both end when our end of the pipe closes, be it by a kill.
  * @param options waiting: called when somebody else has the lock and we wait; timeoutS: how long
- *   to wait at most; mark: what stands in the file meanwhile, for those who look without locking
+ *   to wait at most; signal: ends the wait; mark: what stands in the file meanwhile, for those who
+ *   look without locking
  */
-export async function withLock<T>(file: string, options: { waiting?: () => void; timeoutS?: number; mark?: string }, action: () => Promise<T>): Promise<T> {
-  const { waiting = () => undefined, timeoutS, mark = '' } = options;
+export async function withLock<T>(file: string, options: { waiting?: () => void; timeoutS?: number; signal?: AbortSignal; mark?: string }, action: () => Promise<T>): Promise<T> {
+  const { waiting = () => undefined, timeoutS, signal, mark = '' } = options;
+  signal?.throwIfAborted();
   await fs.mkdir(path.dirname(file), { recursive: true }).catch((error: unknown) => {
     throw new SitegenError(`cannot make ${path.dirname(file)}: run it as root`, { cause: error });
   });
@@ -20,15 +22,18 @@ export async function withLock<T>(file: string, options: { waiting?: () => void;
     holder.once('error', () => { resolve(); });
   });
   const timer = setTimeout(waiting, 300);
+  const abort = () => { holder.kill(); };
+  signal?.addEventListener('abort', abort);
   try {
     await new Promise<void>((resolve, reject) => {
       holder.once('error', (error) => { reject(new SitegenError(`cannot lock ${file}: ${error.message}`, { cause: error })); });
-      holder.once('exit', (code) => { reject(new SitegenError(timeoutS !== undefined && code === 1 ? `somebody else has held ${file} for ${timeoutS} s` : `cannot lock ${file}: flock ended with ${code ?? 'a signal'}; run it as root`)); });
+      holder.once('exit', (code) => { reject(signal?.aborted === true ? signal.reason as Error : new SitegenError(timeoutS !== undefined && code === 1 ? `somebody else has held ${file} for ${timeoutS} s` : `cannot lock ${file}: flock ended with ${code ?? 'a signal'}; run it as root`)); });
       holder.stdout.once('data', () => { resolve(); });
       holder.stdin.on('error', () => undefined);
       holder.stdin.write('\n');
     });
     clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
     // Not atomically, as the lock is on this very file. What a killed holder left is taken out too.
     await fs.writeFile(file, mark);
     try {
@@ -38,6 +43,7 @@ export async function withLock<T>(file: string, options: { waiting?: () => void;
     }
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
     holder.stdin.end();
     await ended;
   }

@@ -9,18 +9,27 @@ export interface Target {
   /** Asked for with GET when set; otherwise a connection is enough. */
   path: string | undefined;
   host: string;
+  /** Further ports that have to accept connections. */
+  others?: readonly number[];
 }
 
 /**
  * Asks a container once whether it is ready: its port accepts, or its path is answered with a
- * status below 500.
+ * status below 500, and its further ports accept.
  * @param timeoutMs after which it counts as not ready
  */
 export async function isReady(target: Target, timeoutMs: number): Promise<boolean> {
-  return target.path === undefined ? accepts(target, timeoutMs) : answers(target, target.path, timeoutMs);
+  if (!await (target.path === undefined ? accepts(target, timeoutMs) : answers(target, target.path, timeoutMs))) return false;
+  return await closedPort(target, timeoutMs) === undefined;
 }
 
-function accepts({ address, port }: Target, timeoutMs: number): Promise<boolean> {
+/** The first of the further ports that accepts no connection; undefined when all do. */
+export async function closedPort({ address, others = [] }: Target, timeoutMs: number): Promise<number | undefined> {
+  for (const port of others) if (!await accepts({ address, port }, timeoutMs)) return port;
+  return undefined;
+}
+
+function accepts({ address, port }: Pick<Target, 'address' | 'port'>, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect({ host: address, port, timeout: timeoutMs });
     const end = (ready: boolean) => () => {
@@ -57,16 +66,29 @@ export function askInside(pid: number, { port, path, host }: { port: number; pat
   });
 }
 
+/** Ends all connections that wait, or come, on listening sockets that systemd handed over. @returns a function that stops it */
+export async function refuseAll(fds: readonly number[]): Promise<() => void> {
+  const servers = await Promise.all(fds.map((fd) => new Promise<net.Server>((resolve, reject) => {
+    const server = net.createServer((socket) => { socket.destroy(); });
+    server.once('error', reject);
+    server.listen({ fd }, () => { resolve(server); });
+  })));
+  return () => { for (const server of servers) server.close(); };
+}
+
 /**
  * Answers every request on a listening socket that systemd handed over.
  * @param fd descriptor of the socket
  * @param forMs how long; requests begun by then are still answered
+ * @param quietMs ends it earlier, when nobody has asked for so long
  * @returns how many requests were answered
  */
-export async function answerAll(fd: number, response: { status: number; headers: Record<string, string>; body: string }, forMs: number): Promise<number> {
+export async function answerAll(fd: number, response: { status: number; headers: Record<string, string>; body: string }, forMs: number, quietMs = forMs): Promise<number> {
   let answered = 0;
+  let asked = performance.now();
   const server = http.createServer((request, reply) => {
     answered += 1;
+    asked = performance.now();
     request.resume();
     reply.writeHead(response.status, { ...response.headers, connection: 'close' });
     reply.end(request.method === 'HEAD' ? undefined : response.body);
@@ -76,7 +98,8 @@ export async function answerAll(fd: number, response: { status: number; headers:
     server.once('error', reject);
     server.listen({ fd }, resolve);
   });
-  await new Promise((resolve) => setTimeout(resolve, forMs));
+  const end = performance.now() + forMs;
+  for (let left = forMs; left > 0; left = Math.min(end, asked + quietMs) - performance.now()) await new Promise((resolve) => setTimeout(resolve, Math.min(left, quietMs)));
   await new Promise<void>((resolve) => {
     server.close(() => { resolve(); });
     setTimeout(() => { server.closeAllConnections(); }, 1000).unref();

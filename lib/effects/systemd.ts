@@ -21,6 +21,10 @@ export interface Systemd {
   restart(unit: string): Promise<void>;
   /** Starts a unit without waiting for it. */
   enqueue(unit: string): Promise<void>;
+  /** Stands a slice still, with all that is in it; returns when it does (systemctl(1), `freeze`). */
+  freeze(unit: string): Promise<void>;
+  /** The reverse; no error for what is not frozen. */
+  thaw(unit: string): Promise<void>;
   /** A service's own reload. */
   reloadUnit(unit: string): Promise<void>;
   /** `daemon-reload`: slow with many units, and every wake waits for it. */
@@ -30,7 +34,7 @@ export interface Systemd {
   /** The loaded units that match one of the patterns. */
   list(patterns: readonly string[]): Promise<UnitState[]>;
   /** Properties of a unit, of one interface such as `Service`; unknown ones are left out. */
-  properties(unit: string, kind: 'Unit' | 'Service' | 'Socket' | 'Slice'): Promise<Record<string, unknown>>;
+  properties(unit: string, kind: 'Unit' | 'Service' | 'Socket' | 'Slice' | 'Timer'): Promise<Record<string, unknown>>;
   close(): void;
 }
 
@@ -108,6 +112,12 @@ export async function connectSystemd(): Promise<Systemd> {
     restart: (unit) => job('RestartUnit', unit),
     async enqueue(unit) {
       await simple(`start ${unit}`, 'StartUnit', 'ss', [unit, 'replace']);
+    },
+    async freeze(unit) {
+      await simple(`freeze ${unit}`, 'FreezeUnit', 's', [unit]);
+    },
+    async thaw(unit) {
+      await simple(`thaw ${unit}`, 'ThawUnit', 's', [unit]);
     },
     reloadUnit: (unit) => job('ReloadUnit', unit),
     async reload() {

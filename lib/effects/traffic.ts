@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import http from 'node:http';
 import { promisify } from 'node:util';
 import { SitegenError } from '../pure/errors.ts';
-import { router } from '../pure/names.ts';
+import { router, shared } from '../pure/names.ts';
 
 const execute = promisify(execFile);
 
@@ -32,13 +32,13 @@ export function routerMetrics(): Promise<string | undefined> {
 export async function wokenUnits(from: number, to: number): Promise<string[]> {
   if (from >= to) return [];
   const micros = (ms: number, more = 0) => `@${Math.floor(ms / 1000)}.${String((ms % 1000) * 1000 + more).padStart(6, '0')}`;
-  const args = ['SYSLOG_IDENTIFIER=wake', '_TRANSPORT=stdout', '--since', micros(from, 1), '--until', micros(to),
-    '--output', 'json', '--output-fields', '_SYSTEMD_UNIT,MESSAGE', '--no-pager', '--quiet'];
+  const args = [`MESSAGE_ID=${shared.transitionId}`, 'SITEGEN_TO=awake', '_UID=0', '--since', micros(from, 1), '--until', micros(to),
+    '--output', 'json', '--output-fields', 'OBJECT_SYSTEMD_UNIT', '--no-pager', '--quiet'];
   const { stdout } = await execute('journalctl', args, { maxBuffer: 256 * 1024 * 1024 }).catch((error: unknown) => {
-    throw new SitegenError('the journal cannot be read for wakes', { cause: error, hint: 'look at: journalctl SYSLOG_IDENTIFIER=wake' });
+    throw new SitegenError('the journal cannot be read for wakes', { cause: error, hint: `look at: journalctl MESSAGE_ID=${shared.transitionId}` });
   });
-  return stdout.split('\n').filter((line) => line.includes('awake: woken by')).flatMap((line) => {
-    const { _SYSTEMD_UNIT: unit, MESSAGE: message } = JSON.parse(line) as { _SYSTEMD_UNIT?: string; MESSAGE?: unknown };
-    return unit !== undefined && typeof message === 'string' && message.startsWith('awake: woken by') ? [unit] : [];
+  return stdout.split('\n').filter((line) => line !== '').flatMap((line) => {
+    const { OBJECT_SYSTEMD_UNIT: unit } = JSON.parse(line) as { OBJECT_SYSTEMD_UNIT?: unknown };
+    return typeof unit === 'string' ? [unit] : [];
   });
 }

@@ -28,6 +28,8 @@ export interface Rehearsal {
 export interface BackupState {
   /** When the site was last looked at with success, whether or not there was anything new. */
   dumpedAt: string | null;
+  /** Up to when nothing is known to have changed after that. */
+  unchangedAt?: string | undefined;
   /** The last commit of ours, and when it was made. */
   commit: string | null;
   committedAt: string | null;
@@ -99,9 +101,18 @@ const stopMs = 15 * 60_000;
  * that came too late.
  * @param finishedAt when it ended, as Docker says; undefined when it never ran
  */
-export function endedUndumped({ dumpedAt }: Pick<BackupState, 'dumpedAt'>, finishedAt: string | undefined): boolean {
+export function endedUndumped({ dumpedAt, unchangedAt }: Pick<BackupState, 'dumpedAt' | 'unchangedAt'>, finishedAt: string | undefined): boolean {
   if (finishedAt === undefined) return false;
-  return dumpedAt === null || Date.parse(finishedAt) - Date.parse(dumpedAt) > stopMs;
+  return dumpedAt === null || Date.parse(finishedAt) - Math.max(Date.parse(dumpedAt), Date.parse(unchangedAt ?? dumpedAt)) > stopMs;
+}
+
+/**
+ * Whether a site was used after its last dump, or nobody knows.
+ * @param usedAt when it was last at work, ms since 1970; undefined when that is not known
+ */
+export function isUndumped({ dumpedAt }: Pick<BackupState, 'dumpedAt'>, usedAt: number | undefined, now: number): boolean {
+  // One in the future is from before the clock was set back.
+  return dumpedAt === null || usedAt === undefined || Date.parse(dumpedAt) < usedAt || Date.parse(dumpedAt) > now;
 }
 
 const hourMs = 3_600_000;

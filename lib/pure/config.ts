@@ -19,6 +19,7 @@ export function parseSite(text: string, file: string): SiteFile {
       ...twice(site),
       ...circle(site),
       ...volumeFaults(site.volumes ?? []),
+      ...portFaults(site),
     ];
   });
 }
@@ -199,6 +200,12 @@ function twice(site: SiteFile): Fault[] {
 function circle({ domain, aliases = [], redirects = [], redirect }: SiteFile): Fault[] {
   const host = /^https?:\/\/([^/:]+)/.exec(redirect?.to ?? '')?.[1]?.toLowerCase();
   return host !== undefined && [domain, ...aliases, ...redirects].includes(host) ? [{ path: ['redirect'], message: `leads to the site itself: visitors would go in circles` }] : [];
+}
+
+/** Public ports that stand twice in a site's settings. */
+function portFaults({ listen = [] }: SiteFile): Fault[] {
+  const ports = listen.map((port) => port.public);
+  return ports.flatMap((port, index) => (ports.indexOf(port) < index ? [{ path: ['listen', index], message: `port ${port} is named already` }] : []));
 }
 
 /** A container could replace a directory inside one volume by a link and have it mounted as another. */

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
-import { shared, siteNames, type SiteNames } from './names.ts';
+import { jobUnits, listenSocket, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
+import { calendarFault, type Job } from './jobs.ts';
+import { formatListen, type ListenPort } from './listen.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job' | 'listen', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
@@ -21,6 +23,10 @@ export interface Desired {
   address: SiteAddress;
   enabled: boolean;
   files: readonly RenderedFile[];
+  /** Timers of its jobs, among the files. */
+  timers: readonly string[];
+  /** Sockets of its public ports, among the files. */
+  listens: readonly string[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
   /** Each new container has something to do before it is visited. */
@@ -37,6 +43,10 @@ export interface ContainerSpec {
   Hostname: string;
   Env: string[];
   Labels: Record<string, string>;
+  /** Seconds, for whoever stops it by Docker's own means. */
+  StopTimeout: number;
+  /** None of the image's own: it would be work without visitors, and hang while the container is frozen. */
+  Healthcheck: { Test: ['NONE'] };
   HostConfig: {
     NetworkMode: string;
     CgroupParent: string;
@@ -74,10 +84,13 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     upstream: site.unixUpstream ?? '',
     codeDir: paths.codeDir,
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
-    ...(workload ? workloadView(workload, address, site.backedUp) : { limits: [] }),
+    listen: [],
+    ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
-  const unit = (name: string, template: keyof Templates): RenderedFile =>
-    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], view, escapeUnit) });
+  const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
+    ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
+  const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
+  const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
   const container = workload && containerSpec(site.domain, workload, names, address, image);
   const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
   return {
@@ -85,15 +98,18 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1)] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    timers: jobs.map(({ timer }) => timer),
+    listens: listens.map(({ socket }) => socket),
     container,
     launches: workload?.hooks.launch !== undefined,
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
   };
 }
 
-function workloadView(workload: Workload, address: SiteAddress, backedUp: boolean): View {
+function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
   return {
+    listen: listenView(workload.listen, names),
     containerAddress: address.container,
     port: workload.port,
     readyPath: workload.ready.path ?? '',
@@ -103,6 +119,18 @@ function workloadView(workload: Workload, address: SiteAddress, backedUp: boolea
     stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+function listenView(ports: readonly ListenPort[], names: SiteNames): View[] {
+  if (ports.length === 0) return [];
+  return [{ ports: formatListen(ports), sockets: ports.map((port) => listenSocket(names, port.public)).join(' ') }];
+}
+
+/** @throws SitegenError for a calendar that could be more than one setting: the schema refuses it too */
+function jobView({ name, calendar, persistent, delayMs }: Job, timer: string): View {
+  const fault = calendarFault(calendar);
+  if (fault !== undefined) throw new SitegenError(`${timer}: OnCalendar=${JSON.stringify(calendar)} cannot be written into a unit: ${fault}`);
+  return { timer, job: name, calendar, persistent: persistent ? 'yes' : 'no', delay: `${Math.round(delayMs)}ms` };
 }
 
 /** How long a backup may hold a stop up, each time that it is made. */
@@ -133,6 +161,8 @@ function containerSpec(domain: string, workload: Workload, names: SiteNames, add
       // journald attributes what root logs with this field to the unit (systemd.journal-fields(7)).
       OBJECT_SYSTEMD_UNIT: names.service,
     },
+    StopTimeout: Math.ceil(workload.stopTimeoutMs / 1000),
+    Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       NetworkMode: shared.network,
       CgroupParent: names.appSlice,

@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { isSiteUnit, limitsUnit, paths, shared, siteNames } from './names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, shared, siteNames, type SiteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -7,10 +7,10 @@ export interface Actual {
   files: ReadonlyMap<string, string>;
   /** ActiveState of loaded units, by name. */
   units: ReadonlyMap<string, string>;
-  /** Sockets that start at boot. */
+  /** Sockets and timers that start at boot by themselves. */
   enabled: ReadonlySet<string>;
   /** Our containers, by name. */
-  containers: ReadonlyMap<string, { specHash: string; domain: string }>;
+  containers: ReadonlyMap<string, { specHash: string; domain: string; running: boolean }>;
   /** Directories that are there, of those that are desired. */
   directories: ReadonlySet<string>;
 }
@@ -18,7 +18,9 @@ export interface Actual {
 /** One thing that apply would do, in the order in which it has to be done. */
 export type Step =
   | { do: 'make directory'; path: string }
+  | { do: 'close'; unit: string }
   | { do: 'stop'; unit: string }
+  | { do: 'stop container'; name: string; domain: string }
   | { do: 'remove container'; name: string; domain: string }
   | { do: 'write'; file: RenderedFile; before: string | undefined }
   | { do: 'remove file'; path: string }
@@ -40,18 +42,34 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   const container = actual.containers.get(names.container);
   const specChanged = container !== undefined && container.specHash !== want.container?.Labels[shared.labels.spec];
   // Left from a kind that the site no longer is.
-  const stale = names.units.filter((unit) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? ''));
-  const socketChanged = changed.some((file) => unitOf(file.path) === names.socket && socketSection(file.content) !== socketSection(actual.files.get(file.path)));
-  const listening = isUp(actual.units.get(names.socket));
-  const stopsSocket = listening && (!want.enabled || socketChanged || stale.includes(names.socket));
+  const isStale = (unit: string) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? '');
+  const stale = names.units.filter((unit) => isStale(unit));
+  const staleTimers = partsOf(names, actual, isJobTimer).filter((unit) => isStale(unit));
+  const staleListens = partsOf(names, actual, isListenSocket).filter((unit) => isStale(unit));
+  const isHolding = (unit: string) => isUp(actual.units.get(unit));
+  const sockets = [names.socket, ...want.listens];
+  const socketChanged = changed.some((file) => sockets.includes(unitOf(file.path)) && socketSection(file.content) !== socketSection(actual.files.get(file.path)));
+  const listening = isHolding(names.socket);
+  // None can be started while the service runs, so they come and go together.
+  const listensDiffer = staleListens.length > 0 || (want.enabled && want.listens.some((unit) => !isHolding(unit)));
+  // Another site may be about to have them, so they go before any is opened, and with them all that has them open.
+  const given = [...staleListens, ...(want.enabled ? [] : want.listens)].filter((unit) => isHolding(unit));
+  const stop = given.length > 0 ? 'close' : 'stop';
+  const stopsSocket = listening && (!want.enabled || socketChanged || listensDiffer || stale.includes(names.socket));
   const sliceChanged = changed.some((file) => unitOf(file.path) === names.slice);
 
   const steps: Step[] = want.dataDirs.filter((path) => !actual.directories.has(path)).map((path) => ({ do: 'make directory', path }));
   steps.push(...changed.map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) })));
   if (changed.some((file) => actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
-  if (stopsSocket) steps.push({ do: 'stop', unit: names.socket });
-  if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged || stale.length > 0)) steps.push({ do: 'stop', unit: names.service });
+  const timers = want.enabled ? want.timers : [];
+  const noTimers = [...want.timers.filter((unit) => !timers.includes(unit)), ...staleTimers];
+  steps.push(...noTimers.filter((unit) => isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'stop', unit })));
+  if (stopsSocket) steps.push({ do: stop, unit: names.socket });
+  steps.push(...given.map((unit): Step => ({ do: stop, unit })));
+  if (isUp(actual.units.get(names.service)) && (stopsSocket || specChanged || stale.length > 0)) steps.push({ do: stop, unit: names.service });
+  // What runs without its service: a frozen one above all.
+  if (!want.enabled && container?.running === true && !specChanged && !isUp(actual.units.get(names.service))) steps.push({ do: 'stop container', name: names.container, domain: names.domain });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
   if (want.container && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
   const listens = want.enabled && want.hasSocket;
@@ -59,8 +77,23 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   if (!listens && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
   for (const unit of stale.filter((each) => each.endsWith('.slice') && isUp(actual.units.get(each)))) steps.push({ do: 'stop', unit });
   steps.push(...stale.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })));
-  if (listens && (!listening || stopsSocket)) steps.push({ do: 'start', unit: names.socket });
+  steps.push(...noTimers.filter((unit) => actual.enabled.has(unit)).map((unit): Step => ({ do: 'disable', unit })));
+  steps.push(...[...staleListens, ...staleTimers].map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })));
+  if (listens && (!listening || stopsSocket)) {
+    steps.push({ do: 'start', unit: names.socket });
+    // Which has brought them along; this tells when one cannot be held.
+    steps.push(...want.listens.map((unit): Step => ({ do: 'start', unit })));
+  }
+  // Last, as one that has missed a run starts its job at once.
+  steps.push(...timers.filter((unit) => !actual.enabled.has(unit)).map((unit): Step => ({ do: 'enable', unit })));
+  steps.push(...timers.filter((unit) => !isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'start', unit })));
   return steps;
+}
+
+/** Timers of a site's jobs, or sockets of its ports, that have a file, or that systemd remembers. */
+function partsOf(names: SiteNames, { files, units }: Pick<Actual, 'files' | 'units'>, isPart: typeof isJobTimer): string[] {
+  const found = [...[...files.keys()].map((path) => unitOf(path)), ...units.keys()].filter((unit) => isPart(unit, names));
+  return [...new Set(found)].sort();
 }
 
 /** What of a socket's unit takes effect only when it is started anew. */
@@ -76,15 +109,20 @@ function socketSection(unit: string | undefined): string {
 export function diffRemoved(domain: string, actual: Actual): Step[] {
   const names = siteNames(domain);
   const fileOf = (unit: string) => actual.files.get(`${paths.unitsDir}/${unit}`);
-  const present = names.units.filter((unit) => isOurs(fileOf(unit) ?? ''));
-  const loaded = [names.socket, names.service, names.appSlice, names.slice]
+  const timers = partsOf(names, actual, isJobTimer);
+  const listens = partsOf(names, actual, isListenSocket);
+  const present = [...names.units, ...timers, ...listens].filter((unit) => isOurs(fileOf(unit) ?? ''));
+  const loaded = [...timers, ...listens, names.socket, names.service, names.appSlice, names.slice]
     .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
   const container = actual.containers.get(names.container);
+  const stops = (isMeant: (unit: string) => boolean, how: 'close' | 'stop' = 'stop') => loaded.filter(isMeant).map((unit): Step => ({ do: how, unit }));
   return [
-    ...loaded.map((unit): Step => ({ do: 'stop', unit })),
-    ...(actual.enabled.has(names.socket) && (fileOf(names.socket) === undefined || present.includes(names.socket)) ? [{ do: 'disable', unit: names.socket } as const] : []),
+    ...stops((unit) => !unit.endsWith('.slice'), listens.length > 0 ? 'close' : 'stop'),
+    ...[...timers, names.socket].filter((unit) => actual.enabled.has(unit) && (fileOf(unit) === undefined || present.includes(unit))).map((unit): Step => ({ do: 'disable', unit })),
     // Its label has the domain in full, where names have a stand-in.
     ...(container ? [{ do: 'remove container', name: names.container, domain: container.domain } as const] : []),
+    // They kill what is in them, be it frozen.
+    ...stops((unit) => unit.endsWith('.slice')),
     ...present.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })),
   ];
 }
@@ -98,7 +136,9 @@ export function describeStep(step: Step): string {
     case 'set limits': return 'put the limits in force';
     case 'reload': return 'reload systemd, once for all';
     case 'create container':
+    case 'stop container':
     case 'remove container': return `${step.do} ${step.name}`;
+    case 'close': return `stop ${step.unit}`;
     case 'stop':
     case 'start':
     case 'enable':
@@ -127,7 +167,7 @@ export function foreignFiles(want: Desired, actual: Pick<Actual, 'files'>): stri
 
 /** Unit files in a listing of `paths.unitsDir` that look like ours. */
 export function siteUnitFiles(listing: readonly string[]): string[] {
-  return listing.filter((name) => isSiteUnit(name)).map((name) => `${paths.unitsDir}/${name}`);
+  return listing.filter((name) => isSiteUnit(name) || isJobTimer(name) || isListenSocket(name)).map((name) => `${paths.unitsDir}/${name}`);
 }
 
 function isUp(activeState: string | undefined): boolean {

@@ -11,6 +11,8 @@ export interface FlowState {
   /** Milliseconds since the last byte came from the visitor, and went to it. */
   lastReceived: number;
   lastSent: number;
+  /** Bytes in the visitor's own queue, which have not come yet; undefined where its end is not seen. */
+  waiting?: number | undefined;
 }
 
 /** What a drain remembers between two looks, by `address:port`; times in milliseconds, monotonic. */
@@ -20,6 +22,8 @@ interface Remembered {
   sent: number;
   quietSince: number;
   heldSince: number | undefined;
+  /** What had been sent by then. */
+  sentAtHold: number;
   /** Not to be held before, unless it is answered. */
   freeUntil: number;
 }
@@ -58,13 +62,18 @@ export const completeMs = 200;
 export const holdMs = 2000;
 export const freeMs = 1000;
 
+/** More than "HTTP/1.1 100 Continue", which asks for the rest of a request, and no shorter than an answer. */
+export const interimBytes = 25;
+
 /**
  * One round of a drain. The splice does not see requests, so they are told from the order of
  * bytes: a connection is answered when its last byte went to the visitor. Held connections get
  * no further request: what the visitor sends is dropped before it arrives, and sent again by its
  * kernel. Those at work are held too as soon as their request seems complete, or a visitor who
- * asks again at once would never be caught between two requests. Nothing is in flight when all are
- * held, answered, and quiet.
+ * asks again at once would never be caught between two requests. Where the visitor's own end is seen
+ * it is complete when nothing waits there; what waits there later is the next request if an answer has
+ * begun meanwhile, and else the rest of this one, which is let through. Nothing is in flight when all
+ * are held, answered, and quiet.
  * @param now milliseconds, monotonic
  */
 export function drainStep(flows: readonly FlowState[], before: DrainMemory, now: number): DrainStep {
@@ -75,17 +84,21 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
   for (const flow of flows) {
     const key = `${flow.address}:${flow.port}`;
     const known: Remembered = before.get(key) ?? {
-      sent: flow.sent, quietSince: now - Math.min(flow.lastSent, flow.lastReceived), heldSince: undefined, freeUntil: 0,
+      sent: flow.sent, quietSince: now - Math.min(flow.lastSent, flow.lastReceived), heldSince: undefined, sentAtHold: flow.sent, freeUntil: 0,
     };
     const grew = flow.sent !== known.sent;
-    const isAnswered = flow.receiveQueue === 0
-      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || (known.heldSince !== undefined && grew) : flow.received === 0 && flow.lastReceived >= spareMs);
-    const isComplete = flow.received > 0 && flow.receiveQueue === 0 && flow.lastReceived >= completeMs && now >= known.freeUntil
-      && (known.heldSince === undefined || now - known.heldSince < holdMs);
+    const since = known.heldSince === undefined ? 0 : flow.sent - known.sentAtHold;
+    const isBegun = since > interimBytes;
+    const isAnswered = (since === 0 || isBegun) && flow.receiveQueue === 0
+      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || isBegun : flow.received === 0 && flow.lastReceived >= spareMs);
+    const isComplete = flow.received > 0 && flow.receiveQueue === 0 && (flow.waiting === undefined
+      ? flow.lastReceived >= completeMs && now >= known.freeUntil && (known.heldSince === undefined || now - known.heldSince < holdMs)
+      : flow.waiting === 0);
     const next: Remembered = {
       sent: flow.sent,
       quietSince: grew || flow.sendQueue > 0 || !isAnswered ? now : known.quietSince,
       heldSince: known.heldSince ?? now,
+      sentAtHold: known.heldSince === undefined ? flow.sent : known.sentAtHold,
       freeUntil: known.freeUntil,
     };
     if (isAnswered || isComplete) {

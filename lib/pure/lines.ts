@@ -31,3 +31,8 @@ export function startLines(found: (line: Buffer) => void): { write: (chunk: Buff
   };
   return { write, end };
 }
+
+/** A line as journal and terminals can show it: else it is "blob data" there, or moves somebody's cursor. */
+export function printable(text: string): string {
+  return text.replaceAll('\t', '    ').replaceAll(/\u001b\[[0-9;?]*[A-Za-z]/g, '').replaceAll(/[\u0000-\u001f\u007f]/g, '\ufffd');
+}

@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { usageError } from './errors.ts';
+import { jobUnits } from './job-names.ts';
+import { jobName, jobNameMax } from './jobs.ts';
+import { listenSocket } from './listen-names.ts';
 import { paths, router, shared } from './paths.ts';
 
+export * from './job-names.ts';
+export * from './listen-names.ts';
 export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
@@ -26,8 +31,17 @@ export interface SiteNames {
   cidFile: string;
   /** flock(2): held while the container is made or replaced; not empty while a wake has to wait for it. */
   lockFile: string;
+  /** There when the service's next stop is to freeze the container: the invocation id of that very run, and the
+   * cause; with `stop-` before it there is the cause alone. */
+  freezeFile: string;
+  /** There while wakes have failed: how many, and until when visitors are refused at once; ms since 1970. */
+  failedFile: string;
   /** How many kills for memory the slice had counted when a container's end was last looked at. */
   oomFile: string;
+  /** What it held at most since it was last started, bytes: what its next start needs. */
+  memoryFile: string;
+  /** Written by whoever works in the container without being a visitor: its time is that of the last such work. */
+  workFile: string;
   settingsFile: string;
   /** The site's certificate and key, and the same in one file for the router. */
   certDir: string;
@@ -87,6 +101,8 @@ export interface SiteNames {
   checkoutDir: string;
   /** flock(2): held while it is pulled. */
   pullLock: string;
+  /** flock(2): held while one of its jobs runs. */
+  jobLock: string;
   cgroup: string;
   appCgroup: string;
 }
@@ -146,7 +162,11 @@ export function siteNames(domain: string): SiteNames {
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
     lockFile: `${paths.runDir}/sites/${id}.lock`,
+    freezeFile: `${paths.runDir}/sites/${id}.freeze`,
+    failedFile: `${paths.runDir}/sites/${id}.failed`,
     oomFile: `${paths.runDir}/sites/${id}.oom`,
+    memoryFile: `${paths.runDir}/sites/${id}.memory`,
+    workFile: `${paths.runDir}/sites/${id}.work`,
     settingsFile: settingsFileOf(id),
     certDir: `${paths.certsDir}/${id}`,
     routerCert: `${router.certsDir}/${id}.pem`,
@@ -183,6 +203,7 @@ export function siteNames(domain: string): SiteNames {
     pushTimer: `sitegen-push@${id}.timer`,
     checkoutDir: `${paths.checkoutsDir}/${id}`,
     pullLock: `${paths.runDir}/sites/${id}.pull`,
+    jobLock: `${paths.runDir}/sites/${id}.job`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
   };
@@ -201,6 +222,17 @@ export function isSiteId(text: string): boolean {
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
 export function unitPatterns(names: SiteNames): string[] {
   return names.units.map((unit) => unit.replaceAll('\\', String.raw`\\`));
+}
+
+/** The site's id and the job's name in the instance of a job's unit; undefined when it is none. */
+export function parseJobInstance(instance: string): { id: string; job: string } | undefined {
+  const [, id = '', job = ''] = /^([^:]+):([^:]+)$/.exec(instance) ?? [];
+  return isSiteId(id) && jobName.test(job) ? { id, job } : undefined;
+}
+
+/** Where the link is by which systemd starts a unit at boot. */
+export function enabledLink(unit: string): string {
+  return `${unit.endsWith('.timer') ? paths.enabledTimersDir : paths.enabledDir}/${unit}`;
 }
 
 /** Template instance that raises the alarm of a unit; its name is the longest that a site causes. */
@@ -236,6 +268,8 @@ export function isSiteUnit(fileName: string): boolean {
 function siteId(domain: string): string {
   const longest = Math.max(
     alarmUnit(`sitegen-certify@${domain}.service`).length,
+    alarmUnit(jobUnits({ id: domain }, 'x'.repeat(jobNameMax)).service).length,
+    alarmUnit(listenSocket({ id: domain }, 65_535)).length,
     `site-${escapeHyphens(domain)}-app.slice`.length,
   );
   if (longest <= unitNameMax) return domain;
@@ -246,4 +280,9 @@ function siteId(domain: string): string {
 /** In a slice's name "-" means nesting (systemd.slice(5)), so the domain's own are escaped as systemd-escape does. */
 function escapeHyphens(text: string): string {
   return text.replaceAll('-', String.raw`\x2d`);
+}
+
+/** The reverse, for what `escapeHyphens` has made. */
+export function unescapeHyphens(text: string): string {
+  return text.replaceAll(String.raw`\x2d`, '-');
 }

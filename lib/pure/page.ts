@@ -38,6 +38,7 @@ function page(title: string, heading: string, text: string): string {
 `;
 }
 
-function escapeHtml(text: string): string {
+/** For text and attribute values, in HTML and in XML. */
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }

@@ -9,7 +9,10 @@ export const paths = {
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
+  enabledTimersDir: '/etc/systemd/system/timers.target.wants',
   enabledServicesDir: '/etc/systemd/system/multi-user.target.wants',
+  /** When timers that catch up have last elapsed: systemd's own, and it leaves those of removed ones. */
+  timerStampsDir: '/var/lib/systemd/timers',
   stateDir: '/var/lib/sitegen',
   /** One folder a site; the static server's configuration names it too. */
   checkoutsDir: '/var/lib/sitegen/checkouts',
@@ -47,6 +50,15 @@ export const paths = {
   runDir: '/run/sitegen',
   /** flock(2): held by whoever changes settings or units. */
   machineLock: '/run/sitegen/lock',
+  /** What the last round of the idle timer knew, and the locks of the sites that are starting, and what each of them will take. */
+  idleFile: '/run/sitegen/idle.json',
+  startsDir: '/run/sitegen/starts',
+  /** What all sites may hold together, bytes, and how many percent of their swap count to it, for the shim. */
+  budgetFile: '/run/sitegen/budget',
+  /** A file for each process that works in a container for an admin. */
+  usesDir: '/run/sitegen/uses',
+  /** How many sites may start at once, for the shim. */
+  startsFile: '/var/lib/sitegen/starts',
   codeDir: '/usr/lib/sitegen',
   networkRules: '/var/lib/sitegen/network.nft',
   networkEnvironment: '/var/lib/sitegen/network.env',
@@ -154,6 +166,16 @@ export const shared = {
   repackUnit: 'sitegen-repack.service',
   rehearseUnit: 'sitegen-rehearse.service',
   watchUnit: 'sitegen-watch.service',
+  /** MESSAGE_ID of each site's wakes and sleeps in the journal (systemd.journal-fields(7)); the shell programs have it too. */
+  transitionId: '5e4ad4a0a9f54b9c8e3f2d1c0b7a6958',
+  guardUnit: 'sitegen-guard.service',
+  idleUnit: 'sitegen-idle.service',
+  idleTimer: 'sitegen-idle.timer',
   metricsSocketUnit: 'sitegen-metrics.socket',
   labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
 } as const;
+
+/** Has others make room; what for is in its name, as `needText` has it. */
+export function roomUnit(need: string): string {
+  return `sitegen-room@${need}.service`;
+}

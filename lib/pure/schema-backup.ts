@@ -6,7 +6,7 @@ import { alias, span, text } from './schema-values.ts';
 const dayMs = 86_400_000;
 const years = 20 * 366 * dayMs;
 
-const argv = () => z.array(z.string().min(1).refine((value) => !value.includes('\0'), 'must not contain a zero byte')).min(1);
+export const argv = () => z.array(z.string().min(1).refine((value) => !value.includes('\0'), 'must not contain a zero byte')).min(1);
 const publicKey = () => text().regex(/^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( .*)?$/, 'is not a public key: write ssh-ed25519 AAAA…');
 const plainName = () => text().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}$/, 'is not a file name: use letters, digits, "_", "-" and "."');
 

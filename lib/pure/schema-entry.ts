@@ -180,7 +180,7 @@ export const entryFields = {
   ], 'is not true, false, or retryAfter and allow').describe('a page says that work is going on: see sitegen maintenance').optional(),
   timeouts: z.strictObject({
     response: span().describe('how long an awake site may take to begin its answer; 60s unless given'),
-    tunnel: span(24 * 86_400_000, '24days').describe('how long a websocket may be silent; 1h unless given'),
+    tunnel: span(24 * 86_400_000, '24days').describe('how long a websocket, or a connection to a public port, may be silent; 1h unless given'),
   }).partial().describe('how long the router waits').optional(),
   maxBody: bytes().describe('size of a request at most; 1G unless given').optional(),
   headers: headers.describe('response headers, set over the site\'s own').optional(),

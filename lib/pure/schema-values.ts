@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { isAddress, networkRange } from './addresses.ts';
 import { reasonOf } from './errors.ts';
+import { parseListen, reservedPorts } from './listen.ts';
 import { parseAlias, parseDomain } from './names.ts';
 import { isSize, parseSize, parseSpan } from './quantities.ts';
 
@@ -42,6 +43,15 @@ export const domain = () => checked(parseDomain);
 export const alias = () => checked(parseAlias);
 
 export const port = () => z.int().min(1).max(65_535);
+
+/** A port of this host for a site: `25`, or `25:2525` where the container's own is another. */
+export const listenPort = () => z.union([z.string(), z.number()]).transform((value, context) => {
+  const ports = parseListen(value);
+  const reserved = ports && reservedPorts[ports.public];
+  if (ports && reserved === undefined) return ports;
+  context.addIssue({ code: 'custom', message: reserved === undefined ? 'is not a port: write 25, or "25:2525" where the container\'s own is another; 1 to 65535' : `belongs to ${reserved}: choose another port` });
+  return z.NEVER;
+});
 
 /** `host:port`; an IPv6 address in brackets. Gives both, the host without brackets. */
 export const hostPort = (what: string) => z.string().transform((value, context) => {

@@ -1,10 +1,12 @@
 import * as z from 'zod';
 import { rangeFault } from './addresses.ts';
+import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
-import { alias, domain, port, size, span, text } from './schema-values.ts';
+import { alias, domain, listenPort, port, size, span, text } from './schema-values.ts';
 
 /**
  * The one schema of all files that people write: types, validation and (through `describe`)
@@ -57,6 +59,8 @@ const workloadFields = {
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
+  idle: idleFields.describe('when the site falls asleep by itself').optional(),
+  jobs: jobFields.describe('work without visitors, by name; false for one of the app that the site does not have').optional(),
   ...dataFields,
 };
 
@@ -66,6 +70,7 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
   ...siteDataFields,
   ...entryFields,
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
@@ -75,7 +80,7 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === undefined || first === 'app' || first === 'image') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'dump', 'hooks'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -112,7 +117,9 @@ export const defaultsSchema = z.strictObject({
     limits: limits.describe('limits of a site that sets none'),
     ready: z.strictObject({ timeout: span().describe('see ready.timeout of a site') }).partial().describe('see ready of a site'),
     stop: stop.describe('see stop of a site'),
+    idle: idleDefaults.describe('see idle of a site'),
   }).partial().describe('what a site has that says nothing else').optional(),
+  machine: machineFields.describe('how sites share the machine').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),
   acme: acmeFields.describe('where certificates come from').optional(),
   backup: backupFields.describe('where sites are backed up to').optional(),

@@ -3,6 +3,9 @@ import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
 import type { Ranges } from './addresses.ts';
+import { parseAwakeTimes, type IdleRules } from './idle.ts';
+import type { Job } from './jobs.ts';
+import type { ListenPort } from './listen.ts';
 import { parseSpan } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
@@ -35,12 +38,17 @@ export function hasAddress(site: Site): boolean {
 export interface Workload {
   image: ImageSource;
   port: number;
+  /** Ports for the world, in the order of their numbers. */
+  listen: readonly ListenPort[];
   env: Readonly<Record<string, string>>;
   mounts: readonly Mount[];
   limits: Limits;
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
+  idle: IdleRules & { busy: readonly string[] | undefined };
+  /** In the order of their names. */
+  jobs: readonly Job[];
   /** How its database gets into backups; undefined when it has none. */
   dump: Dump | undefined;
   hooks: Hooks;
@@ -78,8 +86,13 @@ export const builtIn = {
   limits: { memoryMax: '512M', tasksMax: '512' },
   readyTimeout: '60s',
   stopTimeout: '10s',
+  idleAfter: '5min',
+  idleStopAfter: '6h',
+  memory: '70%',
   dumpTimeout: '10min',
   hookTimeout: '10min',
+  jobTimeout: '10min',
+  jobDelay: '1min',
 } as const;
 
 /** The machine's address ranges. */
@@ -137,14 +150,40 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   return {
     image: imageOf(file, app),
     port: file.port ?? preset?.port ?? 80,
+    listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
     env: { ...preset?.env, ...file.env, ...file.secrets },
     mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
+    idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }),
     dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
     hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
   };
+}
+
+function toIdle(idle: NonNullable<SiteFile['idle']>): Workload['idle'] {
+  return {
+    afterMs: toMs(idle.after ?? builtIn.idleAfter),
+    stopAfterMs: toMs(idle.stopAfter ?? builtIn.idleStopAfter),
+    never: idle.never ?? false,
+    freeze: idle.freeze ?? true,
+    awake: (idle.awake ?? []).flatMap((text) => parseAwakeTimes(text) ?? []),
+    busy: idle.busy,
+  };
+}
+
+function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
+  return Object.entries(jobs).sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([name, job]) => (job === false ? [] : [{
+    name,
+    calendar: job.calendar,
+    argv: job.command,
+    user: job.user,
+    timeoutMs: toMs(job.timeout ?? builtIn.jobTimeout),
+    persistent: job.persistent ?? true,
+    delayMs: toMs(job.delay ?? builtIn.jobDelay),
+  }]));
 }
 
 function toHooks(hooks: NonNullable<SiteFile['hooks']>): Hooks {

@@ -6,7 +6,7 @@ import { editYaml } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
 import { wildcardListeners } from '../effects/network.ts';
-import { parseAlias, parseDomain, paths, siteNames, unitPatterns } from '../pure/names.ts';
+import { jobPattern, listenPattern, parseAlias, parseDomain, paths, siteNames, unitPatterns } from '../pure/names.ts';
 import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
@@ -14,6 +14,8 @@ import { createContainer, ensureImage, removeContainer } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
+import { jobFaults } from './jobs.ts';
+import { portFaults } from './listen.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
@@ -27,6 +29,7 @@ export interface AddRequest {
   app?: string | undefined;
   image?: string | undefined;
   port?: number | undefined;
+  listen?: (string | number)[] | undefined;
   env?: Record<string, string> | undefined;
   volumes?: string[] | undefined;
   memoryMax?: string | undefined;
@@ -86,6 +89,8 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   const { offsets, record } = allot([loaded.site], ranges, await takenOffsets(ranges));
   const address = addressAt(offsets.get(domain) ?? -1, ranges);
   const want = desired(loaded.site, address, loaded.image, await loadTemplates());
+  const [refused] = [...await jobFaults([loaded.site]), ...await portFaults([loaded], false)];
+  if (refused) throw new SitegenError(`${domain}: ${refused.reason}`);
   for (const file of want.files) {
     if (await exists(file.path)) throw new SitegenError(`${domain}: ${file.path} exists already`, { hint: 'if it is a left-over, sitegen apply removes it' });
   }
@@ -141,7 +146,7 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
   };
   const hadData = await exists(names.siteDir);
   try {
-    await prepareMachine(deps, rangesOf(await loadDefaults()));
+    await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
     if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
@@ -177,16 +182,23 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
   async function addUnits(): Promise<void> {
     await act(() => writeAtomic(...want.files), async () => { for (const file of want.files) await remove(file.path); });
     // A removed site's units stay loaded, as they were, while sockets.target remembers that it wanted them.
-    if ((await deps.systemd.list(unitPatterns(names))).length > 0) {
+    if ((await deps.systemd.list([...unitPatterns(names), jobPattern(names, 'timer'), listenPattern(names)])).length > 0) {
       deps.report('reloading systemd, which remembers an earlier site of this name');
       await deps.systemd.reload();
     }
     await act(() => linkInto(paths.enabledDir, [`${paths.unitsDir}/${names.socket}`]), () => remove(`${paths.enabledDir}/${names.socket}`));
-    await act(() => startSocket(deps, names.socket), async () => {
-      await stopAll(deps, names.units);
+    await act(async () => {
+      await startSocket(deps, names.socket);
+      // Which has brought them along; this tells when one cannot be held.
+      for (const unit of want.listens) await deps.systemd.start(unit);
+    }, async () => {
+      await stopAll(deps, [...names.units, ...want.listens]);
       // systemd remembers a failed unit, and with it those that it needs.
-      for (const unit of names.units) await deps.systemd.resetFailed(unit);
+      for (const unit of [...names.units, ...want.listens]) await deps.systemd.resetFailed(unit);
     });
+    const timers = want.enabled ? want.timers : [];
+    await act(() => linkInto(paths.enabledTimersDir, timers.map((timer) => `${paths.unitsDir}/${timer}`)), async () => { for (const timer of timers) await remove(`${paths.enabledTimersDir}/${timer}`); });
+    await act(async () => { for (const timer of timers) await deps.systemd.start(timer); }, async () => { for (const timer of timers) await deps.systemd.stop(timer); });
   }
 }
 

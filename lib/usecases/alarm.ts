@@ -1,10 +1,11 @@
 import os from 'node:os';
 import { alertText, lastLines, postWebhook, runCommand, sendMail, type Alert } from '../effects/alerts.ts';
-import { namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { lastFailure } from '../effects/journal-read.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { shouldSend, stillOpen, type AlarmRecord } from '../pure/alarms.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { paths } from '../pure/names.ts';
+import { bothUnits, isJobUnit, paths } from '../pure/names.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { loadDefaults } from './settings.ts';
 import { lastWords } from './status.ts';
@@ -20,11 +21,15 @@ export interface Failure {
 /**
  * Raises the alarm of a unit that has just failed: writes it down, and tells those named in
  * `alerts:`, at most once per unit and hour.
- * @param failure what systemd says of it: the unit itself may have been started again by now
+ * @param told what systemd says of it
  * @returns `failed` when an alert could not be delivered
  */
-export async function raise(systemd: Systemd, unit: string, failure: Failure, now: Date): Promise<{ failed: boolean }> {
-  const reason = describeFailure(failure, unit.endsWith('.service') ? await lastWords(systemd, unit) : undefined);
+export async function raise(systemd: Systemd, unit: string, told: Failure, now: Date): Promise<{ failed: boolean }> {
+  // systemd tells of the unit as it is by now, and of one that was started again it says "success".
+  const failure = told.result === 'success' ? await lastFailure(unit).catch(() => undefined) ?? { result: 'it failed', exitStatus: undefined } : told;
+  const said = unit.endsWith('.service') ? await lastWords(systemd, unit) : undefined;
+  // A job's exit code is that of our program, and says nothing of the site's.
+  const reason = (isJobUnit(unit) ? said : undefined) ?? describeFailure(failure, said);
   // The "<3>" makes it an error in the journal (sd-daemon(3)).
   console.error(`<3>alarm: ${unit} has failed: ${reason}; look at: journalctl -u ${unit}`);
   const before = await readRecord(unit);
@@ -96,6 +101,8 @@ async function failedAt(systemd: Systemd, unit: string, now: Date): Promise<stri
 }
 
 async function isOpen(systemd: Systemd, record: AlarmRecord, activeState?: string): Promise<boolean> {
+  // Its service is one of a template, which systemd has for jobs that are gone too.
+  if (isJobUnit(record.unit) && !await exists(`${paths.unitsDir}/${bothUnits(record.unit).timer}`)) return false;
   const unit = await systemd.properties(record.unit, 'Unit');
   const service = record.unit.endsWith('.service') && unit['LoadState'] === 'loaded' ? await systemd.properties(record.unit, 'Service') : {};
   return stillOpen(record, {

@@ -1,16 +1,17 @@
+import path from 'node:path';
 import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, shared, siteNames } from '../pure/names.ts';
+import { bothUnits, enabledLink, isJobTimer, paths, shared, siteNames, timerStamp } from '../pure/names.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
-import { rangesOf } from '../pure/site.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, removeContainer } from './containers.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { planApply, type Plan } from './plan.ts';
+import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
 import { settleSite } from './swap.ts';
@@ -30,7 +31,7 @@ export interface ApplyResult {
 export async function apply(deps: Deps, domains?: readonly string[]): Promise<ApplyResult> {
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
-  result.done.push(...await prepareMachine(deps, rangesOf(await loadDefaults())));
+  result.done.push(...await prepareMachine(deps, await loadDefaults()));
   const { plans, faults, actual, change } = await planApply(deps, domains);
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
@@ -71,10 +72,15 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await deps.systemd.reload();
   }
   await forEach('limits', ['set limits'], runAll);
-  await forEach('sites', ['stop', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
+  // What one site gives up another may be about to open.
+  await forEach('ports', ['close'], (plan, steps) => runAll(plan, steps).catch(async (error: unknown) => {
+    if (plan.want?.enabled) await deps.systemd.start(siteNames(plan.domain).socket).catch(() => undefined);
+    throw error;
+  }));
+  await forEach('sites', ['stop', 'stop container', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
     const { socket, lockFile } = siteNames(plan.domain);
     const replace = () => runAll(plan, steps).finally(async () => {
-      const stopped = steps.some((step) => step.do === 'stop' && step.unit === socket);
+      const stopped = plan.steps.some((step) => (step.do === 'stop' || step.do === 'close') && step.unit === socket);
       if (stopped && plan.want?.enabled) await deps.systemd.start(socket);
     });
     // A visitor of a site that listens must not wake the old container, or make the new one too.
@@ -107,6 +113,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       await makeDirectory(plan, step.path);
       break;
     }
+    case 'close':
     case 'stop': {
       await systemd.stop(step.unit);
       break;
@@ -117,13 +124,26 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'write': {
       await writeAtomic(step.file);
+      await remove(siteNames(plan.domain).failedFile);
       break;
     }
     case 'remove file': {
       await remove(step.path);
+      // Or a job of the same name would have missed runs from its first day.
+      const unit = path.basename(step.path);
+      if (!isJobTimer(unit)) break;
+      await remove(timerStamp(unit));
+      // What it failed with last is nobody's concern any more.
+      for (const each of Object.values(bothUnits(unit))) await systemd.resetFailed(each);
+      break;
+    }
+    case 'stop container': {
+      await stopSite({ systemd, docker }, siteNames(step.domain));
       break;
     }
     case 'remove container': {
+      // A frozen one has no service that would have ended it.
+      await stopSite({ systemd, docker }, siteNames(step.domain), true);
       await removeContainer(docker, siteNames(step.domain));
       break;
     }
@@ -139,11 +159,11 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'enable': {
-      await linkInto(paths.enabledDir, [`${paths.unitsDir}/${step.unit}`]);
+      await linkInto(path.dirname(enabledLink(step.unit)), [`${paths.unitsDir}/${step.unit}`]);
       break;
     }
     case 'disable': {
-      await remove(`${paths.enabledDir}/${step.unit}`);
+      await remove(enabledLink(step.unit));
       break;
     }
     case 'reload': {

@@ -32,3 +32,8 @@ export async function updateState(names: Pick<SiteNames, 'backupState' | 'stateL
     return after;
   });
 }
+
+/** Notes that a site has not changed since its last dump, so that nobody misses one when it has ended. */
+export async function noteUnchanged(names: Pick<SiteNames, 'backupState' | 'stateLock'>, now: Date): Promise<void> {
+  await updateState(names, (state) => ({ ...state, unchangedAt: now.toISOString() }));
+}

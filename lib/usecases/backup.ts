@@ -1,3 +1,4 @@
+import { runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
 import { exists, namesIn, remove } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
@@ -8,7 +9,7 @@ import { editYaml } from '../pure/config.ts';
 import { splitPair } from '../pure/certificate.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { describePending } from '../pure/pending.ts';
-import { siteNames, type SiteNames } from '../pure/names.ts';
+import { shared, siteNames, type SiteNames } from '../pure/names.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { readState, updateState } from './backup-state.ts';
 import { acceptedPem } from './certs.ts';
@@ -17,6 +18,7 @@ import { dumpDatabase } from './dump.ts';
 import { localEpoch, thisServer } from './epoch.ts';
 import { readFence } from './fence.ts';
 import { readPending } from './first-start.ts';
+import { freezeQuiet } from './quiet.ts';
 import { seal } from './seal.ts';
 import { ensureServerKey } from './server-key.ts';
 import { loadSettings, type LoadedSite } from './settings.ts';
@@ -24,7 +26,7 @@ import { loadSettings, type LoadedSite } from './settings.ts';
 /** What a backup needs of the machine. */
 export interface BackupDeps {
   docker: Docker;
-  systemd: Pick<Systemd, 'enqueue'>;
+  systemd: Pick<Systemd, 'enqueue' | 'thaw' | 'freeze' | 'list'>;
   report: (line: string) => void;
   now: () => Date;
 }
@@ -66,6 +68,9 @@ export async function backupLocked(deps: BackupDeps, domain: string): Promise<Ba
   const [loaded] = sites;
   if (!loaded) throw new SitegenError(fault?.reason ?? `${domain}: there is no such site`);
   if (!loaded.site.backedUp) return { ...nothing, skipped: 'its settings say "backup: false"' };
+  // What stands still answers nobody, a dump neither. Nobody else is led to it.
+  const frozen = runState(names.appCgroup) === 'frozen';
+  if (frozen) await deps.systemd.thaw(names.appSlice);
   try {
     const done = await commitAll(deps, names, loaded, defaults);
     const servers = defaults.backup?.servers ?? [];
@@ -75,6 +80,9 @@ export async function backupLocked(deps: BackupDeps, domain: string): Promise<Ba
   } catch (error) {
     await updateState(names, (state) => ({ ...state, error: reasonOf(error) }));
     throw error;
+  } finally {
+    // The idle timer freezes it if this does not.
+    if (frozen) await freezeQuiet(deps.systemd, names, shared.guardUnit).catch((error: unknown) => { deps.report(`<4>${domain}: it is not frozen again yet: ${reasonOf(error)}`); });
   }
 }
 

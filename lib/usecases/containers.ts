@@ -16,6 +16,8 @@ export async function createContainer(docker: Pick<Docker, 'create'>, want: Desi
   if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   const id = await docker.create(want.names.container, want.container);
+  // Whatever kept the former one from starting may be mended.
+  await remove(want.names.failedFile);
   if (want.launches || await exists(want.names.pendingFile)) await remove(want.names.cidFile);
   else await writeAtomic({ path: want.names.cidFile, content: `${id}\n` });
   return id;

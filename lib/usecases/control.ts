@@ -5,6 +5,7 @@ import { hasAddress } from '../pure/site.ts';
 import { apply } from './apply.ts';
 import { editSettings, setEnabled } from './edit.ts';
 import type { Deps } from './machine.ts';
+import { stopSite } from './quiet.ts';
 import { loadSettings, type Fault } from './settings.ts';
 
 /** What can be done to several sites at once. */
@@ -62,9 +63,8 @@ async function requireSocket(domain: string): Promise<void> {
   if (sites[0] && !hasAddress(sites[0].site)) throw new SitegenError(`${domain}: nothing runs for it, the router answers by itself`, { hint: `switch it off: sitegen disable ${domain}` });
 }
 
-async function act({ systemd }: Deps, action: 'start' | 'stop' | 'restart', domain: string): Promise<void> {
-  const { service } = siteNames(domain);
+async function act(deps: Deps, action: 'start' | 'stop' | 'restart', domain: string): Promise<void> {
   await requireSocket(domain);
-  if (action !== 'start') await systemd.stop(service);
-  if (action !== 'stop') await wakeSite(systemd, domain);
+  if (action !== 'start') await stopSite(deps, siteNames(domain));
+  if (action !== 'stop') await wakeSite(deps.systemd, domain);
 }

@@ -1,6 +1,7 @@
+import { openConnections, trafficIn } from '../effects/cgroup.ts';
 import { flowsOf, holdFlows, releaseFlows } from '../effects/network.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { drainStep, type DrainMemory } from '../pure/drain.ts';
+import { drainStep, quietMs, type DrainMemory } from '../pure/drain.ts';
 
 /**
  * Waits until the splice of a site has no request in flight, so that it can be ended without
@@ -31,5 +32,29 @@ export async function drain(siteAddress: string, timeoutMs: number, keepS: numbe
     if (step.busy === 0) return 0;
     memory = step.memory;
     await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** Bytes that the container's own work may cause in a second without counting. */
+const noiseBytes = 500;
+
+/**
+ * Waits until no connection to a site's public ports is at work: none is open, or not a byte has come
+ * or gone for a second. What is asked and answered there is not known, so a longer pause looks finished.
+ * @param timeoutMs after which they are given up
+ * @returns the number of connections that were still at work at the end; 0 when all were done
+ */
+export async function drainPorts(appCgroup: string, ports: readonly number[], timeoutMs: number): Promise<number> {
+  const deadline = performance.now() + timeoutMs;
+  let quietSince = performance.now();
+  let bytes = trafficIn(appCgroup);
+  for (;;) {
+    const open = openConnections(appCgroup, ports);
+    const now = performance.now();
+    const traffic = trafficIn(appCgroup);
+    if (traffic - bytes > noiseBytes) [quietSince, bytes] = [now, traffic];
+    if (open === 0 || now - quietSince >= quietMs) return 0;
+    if (now >= deadline) return open;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

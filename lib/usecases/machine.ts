@@ -1,14 +1,21 @@
 import fs from 'node:fs/promises';
+import os from 'node:os';
+import { machineMemory } from '../effects/cgroup.ts';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, removeRoute, routes } from '../effects/network.ts';
+import { swapState } from '../effects/swap.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { isSiteUnit, paths, shared, unitPatterns } from '../pure/names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
+import { budgetOf } from '../pure/room.ts';
+import type { DefaultsFile } from '../pure/schema.ts';
+import { builtIn, rangesOf } from '../pure/site.ts';
+import { tellBudget } from './idle-memory.ts';
 import { templatesDir } from './settings.ts';
 
 /** What use cases act through. */
@@ -28,16 +35,17 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const one = all ? undefined : wanted[0]?.names;
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
-  if (all) for (const file of siteUnitFiles(await namesIn(paths.unitsDir))) candidates.add(file);
+  const listing = await namesIn(paths.unitsDir);
+  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one)))))) candidates.add(file);
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
-  const loaded = await systemd.list(one ? unitPatterns(one) : ['site-*']);
+  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);
   return {
     files,
-    units: new Map(loaded.filter((unit) => isSiteUnit(unit.name)).map((unit) => [unit.name, unit.activeState])),
-    enabled: new Set(await namesIn(paths.enabledDir)),
+    units: new Map(loaded.filter(({ name }) => isSiteUnit(name) || isJobTimer(name) || isListenSocket(name)).map((unit) => [unit.name, unit.activeState])),
+    enabled: new Set([...await namesIn(paths.enabledDir), ...await namesIn(paths.enabledTimersDir)]),
     containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
     directories,
   };
@@ -70,10 +78,15 @@ export async function checkRanges(docker: Pick<Docker, 'otherNetworks'>, ranges:
  * of the site addresses, and Docker's network.
  * @returns what was done, a line each
  */
-export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, ranges: Ranges): Promise<string[]> {
+export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' | 'docker'>, defaults: DefaultsFile): Promise<string[]> {
+  const ranges = rangesOf(defaults);
   const done: string[] = [];
   const { files, current } = await networkFiles(ranges);
   const changed = files.filter((file) => current.get(file.path) !== file.content);
+  const starts = `${defaults.machine?.starts ?? os.availableParallelism()}\n`;
+  if (await readIfThere(paths.startsFile) !== starts) await writeAtomic({ path: paths.startsFile, content: starts });
+  const budgetBytes = budgetOf(defaults.machine?.memory ?? builtIn.memory, machineMemory());
+  if (budgetBytes !== undefined) await tellBudget({ budgetBytes, swapShare: swapState().share });
   const differs = changed.length > 0 || !await inPlace(ranges.sites);
   if (differs) await checkRanges(docker, ranges);
   // First, as it refuses a range that containers do not have; then nothing has changed yet.
@@ -82,6 +95,8 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
     const before = /^SITES=(.+)$/m.exec(current.get(paths.networkEnvironment) ?? '')?.[1];
     await writeAtomic(...changed);
     await systemd.restart(shared.networkUnit);
+    // Awake sites have their entries in the new rules again; until then visitors go through the splices.
+    await systemd.enqueue(shared.idleUnit);
     // The rules no longer keep neighbours off the range from before.
     if (before !== undefined && before !== ranges.sites) await removeRoute(before);
     done.push(`restarted ${shared.networkUnit}: route and firewall rules`);

@@ -8,6 +8,7 @@ import { requireSigned } from './choose.ts';
 import { epochOf, localEpoch } from './epoch.ts';
 import { fence, readFence } from './fence.ts';
 import type { Deps } from './machine.ts';
+import { stopSite } from './quiet.ts';
 import { siteFile } from './read-sites.ts';
 import { ensureServerKey } from './server-key.ts';
 import { openServers } from './servers.ts';
@@ -32,7 +33,7 @@ const failedMs = 15_000;
  * site goes on here as before.
  * @throws SitegenError that says how far it came
  */
-export async function moveSite({ systemd, report }: Deps, domain: string, { host, proxyFrom }: Target): Promise<void> {
+export async function moveSite({ systemd, docker, report }: Deps, domain: string, { host, proxyFrom }: Target): Promise<void> {
   const names = siteNames(domain);
   const { backup } = await siteFile(domain);
   if (backup === false) throw new SitegenError(`${domain}: its settings say "backup: false", and it moves by its backup`, { hint: `take that out of ${names.settingsFile}` });
@@ -56,7 +57,7 @@ export async function moveSite({ systemd, report }: Deps, domain: string, { host
   await withLock(names.lockFile, { mark: 'sitegen move\n' }, async () => {
     const since = performance.now();
     report(`${domain}: stopping it; visitors wait`);
-    await systemd.stop(names.service);
+    await stopSite({ systemd, docker }, names, true);
     const { commit, error } = await readState(names);
     if (error !== null) throw new SitegenError(`${domain}: it is not moved: ${error}`);
     await systemd.start(names.pushUnit);

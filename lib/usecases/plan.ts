@@ -5,6 +5,8 @@ import { desired, type Desired } from '../pure/desired.ts';
 import { changedLines, describeStep, diffRemoved, diffSite, foreignFiles, isOurs, type Actual, type Step } from '../pure/diff.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames } from '../pure/names.ts';
+import { jobFaults } from './jobs.ts';
+import { portFaults } from './listen.ts';
 import { machineReady, observe, type Deps } from './machine.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadSettings, loadTemplates, nameClashes, takenOffsets, type Fault, type LoadedSite } from './settings.ts';
@@ -30,7 +32,7 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
   const { offsets, record, clashes } = allot(settings.sites.map(({ site }) => site), settings.ranges, taken);
   const faults = [...settings.faults, ...await nameClashes(settings.sites, domains === undefined)];
   for (const [domain, reason] of clashes) faults.push({ domain, reason });
-  const wanted = settings.sites.flatMap((loaded) => {
+  let wanted = settings.sites.flatMap((loaded) => {
     const { domain } = loaded.site;
     if (faults.some((fault) => fault.domain === domain)) return [];
     try {
@@ -42,6 +44,10 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
       return [];
     }
   });
+  for (const { domain, reason } of await jobFaults(wanted.map(({ loaded }) => loaded.site))) faults.push({ domain, reason });
+  wanted = wanted.filter(({ loaded }) => !faults.some(({ domain }) => domain === loaded.site.domain));
+  for (const { domain, reason } of await portFaults(wanted.map(({ loaded }) => loaded), domains === undefined)) faults.push({ domain, reason });
+  wanted = wanted.filter(({ loaded }) => !faults.some(({ domain }) => domain === loaded.site.domain));
   const actual = await observe(deps, wanted.map(({ want }) => want), domains?.length !== 1);
   const plans: Plan[] = [];
   for (const { loaded, want, newSettings } of wanted) {
@@ -89,7 +95,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
 function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
   const found = new Set<string>();
   for (const [file, content] of actual.files) {
-    const id = /\/site-(.+)\.socket$/.exec(file)?.[1];
+    const id = /\/(?:site-(.+)\.socket|sitegen-job@([^:]+):.+\.timer|sitegen-listen@([^:]+):\d+\.socket)$/.exec(file)?.slice(1).find((part) => part !== undefined);
     if (id !== undefined && isOurs(content)) found.add(id);
   }
   for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);

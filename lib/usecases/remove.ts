@@ -3,7 +3,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
 import { SitegenError, usageError } from '../pure/errors.ts';
-import { parseDomain, paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
+import { enabledLink, isJobTimer, isListenSocket, jobPattern, parseDomain, paths, shared, siteNames, timerStamp, type SiteNames } from '../pure/names.ts';
 import { namesOfSite } from '../pure/routes.ts';
 import { rangesOf } from '../pure/site.ts';
 import { readState } from './backup-state.ts';
@@ -11,6 +11,7 @@ import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
 import { removeCheckout } from './pull.ts';
+import { stopSite } from './quiet.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
 import { readMaps } from './router-files.ts';
 import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
@@ -34,7 +35,7 @@ export async function planRemove(domainInput: string, purge: boolean, backups = 
   if (backups && !purge) throw usageError('--backups goes with --purge alone', 'to switch backups off, write "backup: false" into the site\'s settings');
   const domain = parseDomain(domainInput);
   const names = siteNames(domain);
-  const units = await ownUnits(names.units);
+  const units = await ownUnits([...names.units, ...await partUnits(names)]);
   const there = [names.settingsFile, ...units.flatMap((unit) => [`${paths.unitsDir}/${unit}`, `${paths.unitsDir}/${unit}.d`]), ...(purge ? [names.siteDir] : []), ...(backups ? backupFiles(names) : [])];
   const lines: string[] = [];
   for (const file of there) if (await exists(file)) lines.push(`remove ${file}`);
@@ -52,21 +53,28 @@ export async function planRemove(domainInput: string, purge: boolean, backups = 
  */
 export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
-  const units = await ownUnits(names.units);
+  const units = await ownUnits([...names.units, ...await partUnits(names)]);
   // They would write down what is about to go.
   await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]);
   await withdraw(deps.systemd, plan.domain);
+  // Timers and socket first, so that nobody wakes it again.
+  await stopJobs(deps.systemd, names, units);
+  if (units.includes(names.socket)) await deps.systemd.stop(names.socket);
+  if (units.includes(names.service)) await stopSite(deps, names);
   await stopAll(deps, units);
-  if (units.includes(names.socket)) await remove(`${paths.enabledDir}/${names.socket}`);
+  for (const unit of units) await remove(enabledLink(unit));
   await removeContainer(deps.docker, names);
   for (const unit of units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);
+    if (isJobTimer(unit)) await remove(timerStamp(unit));
   }
   for (const unit of units) await deps.systemd.resetFailed(unit);
   await remove(names.settingsFile);
   // Or what comes back under this name would be forwarded.
   await remove(names.fenceFile);
+  await remove(names.memoryFile);
+  await remove(names.workFile);
   await removeCheckout(plan.domain);
   if (plan.purge) {
     await remove(names.siteDir);
@@ -103,6 +111,20 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
   const published = await publishedOf(loaded, offsets, defaults, false, domain);
   await syncRouter(systemd, { defaults, published, domains: new Set([domain, ...loaded.map(({ site }) => site.domain)]) });
   await uninstallCertificate(domain);
+}
+
+/** Timers of a site's jobs and sockets of its ports, by their files. */
+async function partUnits(names: SiteNames): Promise<string[]> {
+  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names));
+}
+
+/** Stops the timers of a site's jobs, and the jobs that are at work, before their site goes. */
+async function stopJobs(systemd: Systemd, names: SiteNames, units: readonly string[]): Promise<void> {
+  for (const unit of units.filter((each) => isJobTimer(each))) await systemd.stop(unit);
+  for (const { name } of await systemd.list([jobPattern(names, 'service')])) {
+    await systemd.stop(name);
+    await systemd.resetFailed(name);
+  }
 }
 
 /** Those of a site's units that no file of the admin's own has taken. */

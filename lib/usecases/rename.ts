@@ -73,13 +73,13 @@ export async function renameSite(deps: RestoreDeps, fromInput: string, toInput: 
 
 /**
  * Makes a copy of a site under another domain, as it is now, with a history of its own: for trying
- * things out. Its first container is told the new domain. The site itself goes on.
+ * things out. Its first container is told the new domain. The site itself goes on, and keeps its ports.
  * @returns how much was copied
  * @throws SitegenError when there is no such site, or the other domain is taken
  */
 export async function cloneSite(deps: RestoreDeps, fromInput: string, toInput: string): Promise<{ files: number; bytes: number }> {
   const { old, now, text: before } = await bothOf(fromInput, toInput);
-  const text = editYaml(before, { domain: now.domain, address: undefined, aliases: undefined, redirects: undefined });
+  const text = editYaml(before, { domain: now.domain, address: undefined, aliases: undefined, redirects: undefined, listen: undefined });
   const loaded = await checkFree(now, text, undefined);
   const commit = await saveFirst(deps, old);
   if (commit === undefined) throw new SitegenError(`${old.domain}: there is no backup of it that could be copied`, { hint: `its settings may say "backup: false"; else: sitegen backup now ${old.domain}` });

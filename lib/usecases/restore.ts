@@ -17,6 +17,7 @@ import { readFence } from './fence.ts';
 import { readPending } from './first-start.ts';
 import type { Deps } from './machine.ts';
 import { describeSource, goOnFrom } from './restore-history.ts';
+import { stopSite } from './quiet.ts';
 import { openServers } from './servers.ts';
 import { loadOwnSite, loadSettings, type LoadedSite } from './settings.ts';
 import { placesOf, settleSite } from './swap.ts';
@@ -146,7 +147,7 @@ async function restoreAll(deps: RestoreDeps, exchange: Exchange): Promise<Omit<R
     await makeReady(names, loaded);
     await withLock(names.lockFile, { mark: 'sitegen restore\n', waiting: () => { deps.report(`${names.domain}: waiting until it has woken`); } }, async () => {
       // Commits what came since; visitors wait from now on.
-      await deps.systemd.stop(names.service);
+      await stopSite(deps, names, true);
       await withLock(names.dumpLock, {}, async () => {
         const last = await headOf(names.repository);
         if (last !== saved) await refuseNewer(names, chosen, last, force);

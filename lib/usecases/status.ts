@@ -5,7 +5,7 @@ import { backupWord, type BackupWord } from '../pure/backup.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
-import { paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
+import { isListenSocket, listenPattern, paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
 import { kinds } from '../pure/kinds.ts';
 import { describePending, parsePending } from '../pure/pending.ts';
 import type { SiteFile } from '../pure/schema.ts';
@@ -95,7 +95,7 @@ function kindOf(file: SiteFile): string {
 }
 
 function patternsFor(domains: readonly string[] | undefined): string[] {
-  return domains === undefined || domains.length > few ? ['site-*'] : domains.flatMap((domain) => unitPatterns(siteNames(domain)));
+  return domains === undefined || domains.length > few ? ['site-*', 'sitegen-listen@*.socket'] : domains.flatMap((domain) => [...unitPatterns(siteNames(domain)), listenPattern(siteNames(domain))]);
 }
 
 async function containersOf(docker: Docker, domains: readonly string[] | undefined): Promise<ContainerState[]> {
@@ -149,7 +149,8 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
 }
 
 function unitStates(names: SiteNames, units: ReadonlyMap<string, UnitState>): Record<string, string> {
-  return Object.fromEntries(names.units.map((unit) => [unit, units.get(unit)?.activeState ?? 'inactive']));
+  const listens = [...units.keys()].filter((unit) => isListenSocket(unit, names)).sort();
+  return Object.fromEntries([...names.units, ...listens].map((unit) => [unit, units.get(unit)?.activeState ?? 'inactive']));
 }
 
 async function memoryOf(names: SiteNames): Promise<SiteStatus['memory']> {

@@ -1,13 +1,14 @@
 import notify from 'systemd-notify';
 import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
-import { requireBelow, writeAtomic } from '../effects/files.ts';
-import { answerAll, isReady, type Target } from '../effects/probe.ts';
+import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
+import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { desired } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, siteNames } from '../pure/names.ts';
+import { backoffMs } from '../pure/backoff.ts';
+import { paths, siteNames, type SiteNames } from '../pure/names.ts';
 import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
@@ -15,11 +16,14 @@ import { firstStart, needsFirstStart } from './first-start.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
-/** First descriptor that systemd hands over (sd_listen_fds(3)). */
+/** First descriptor that systemd hands over (sd_listen_fds(3)); those of public ports come after it. */
 const listenFd = 3;
 
-/** How long a failed wake answers 503 before it ends: paces new tries of a site that is visited a lot. */
-const pauseMs = 5000;
+/** At most for this long one shim answers 503; the next one goes on, and systemd's limit for a start is never met. */
+const refuseMs = 25_000;
+
+/** Without a visitor for so long it ends before. */
+const quietMs = 5000;
 
 /** What the unit says about its site. */
 export interface WakeRequest {
@@ -74,14 +78,19 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
 
 /**
  * Waits until the container is ready.
+ * @param signal ends the wait; what it throws is the reason
  * @throws SitegenError when the deadline passes, or as soon as the container has ended
  */
-export async function awaitReady(request: Omit<WakeRequest, 'domain'>): Promise<void> {
+export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: AbortSignal): Promise<void> {
   const docker = connectDocker();
   await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
   for (let nextLook = 0; ;) {
+    signal?.throwIfAborted();
     const left = request.deadline - Date.now();
-    if (left <= 0) throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}`);
+    if (left <= 0) {
+      const closed = await closedPort(request.target, 500);
+      throw new SitegenError(`did not become ready within ${formatMs(request.deadline - request.startedAt)}${closed === undefined ? '' : `: its port ${closed} accepts no connection`}`);
+    }
     if (Date.now() >= nextLook) {
       // First, and often: connecting to a container that is gone takes seconds to fail.
       const end = await docker.end(request.container).catch(() => undefined);
@@ -93,14 +102,33 @@ export async function awaitReady(request: Omit<WakeRequest, 'domain'>): Promise<
   }
 }
 
-/** Answers everybody who waits, and everybody who comes within the next seconds, with 503. */
-export async function refuseVisitors(domain: string): Promise<number> {
+/**
+ * Notes that a wake has failed. The next visitor's try comes a second later at the earliest, and each
+ * further one after twice as long, up to five minutes: until then visitors are refused at once, and a
+ * site that cannot start costs the others nothing. `systemctl start` tries at any time.
+ */
+export async function noteFailure({ failedFile }: Pick<SiteNames, 'failedFile'>): Promise<void> {
+  const [count = 0] = parseFailures(await readIfThere(failedFile));
+  await writeAtomic({ path: failedFile, content: `${count + 1} ${Date.now() + backoffMs(count)}\n` });
+}
+
+/** Answers everybody who waits, and everybody who comes until the next try is due, with 503; at public ports it hangs up. */
+export async function refuseVisitors({ domain, failedFile }: Pick<SiteNames, 'domain' | 'failedFile'>): Promise<number> {
   await setStatus('could not wake; answering 503');
+  const [, until = 0] = parseFailures(await readIfThere(failedFile));
+  const leftMs = Math.max(1000, until - Date.now());
+  // Those that wait at its other sockets would start it again at once.
+  const others = Array.from({ length: Math.max(0, Number(process.env['LISTEN_FDS'] ?? 1) - 1) }, (_, index) => listenFd + 1 + index);
+  const admit = await refuseAll(others).catch(() => () => undefined);
   return answerAll(listenFd, {
     status: 503,
-    headers: { 'content-type': 'text/html; charset=utf-8', 'retry-after': '10', 'cache-control': 'no-store' },
+    headers: { 'content-type': 'text/html; charset=utf-8', 'retry-after': String(Math.max(10, Math.ceil(leftMs / 1000))), 'cache-control': 'no-store' },
     body: unavailablePage(domain),
-  }, pauseMs);
+  }, Math.min(leftMs, refuseMs), quietMs).finally(admit);
+}
+
+function parseFailures(text: string | undefined): number[] {
+  return (text ?? '').trim().split(' ').map(Number).filter((value) => Number.isSafeInteger(value) && value > 0);
 }
 
 /** How a container ended, in words. */

@@ -1,5 +1,6 @@
 import type { Guest } from '../../test/e2e/_lab.ts';
 import { at, figures, ratio } from './figures.ts';
+import { parseLoad } from './load.ts';
 import { domain, startPeers, stopPeers, upstreamPort, ways, type Way } from './peers.ts';
 import { benchSites } from './router-sites.ts';
 
@@ -18,7 +19,6 @@ interface Measured {
 
 type Load = (way: Way) => string;
 
-/** wrk and h2load both tell the requests a second on one line, and failures on others. */
 const loads: Record<string, { title: string; unit: string; command: Load }> = {
   small: { title: '1 kB over 32 kept-alive connections', unit: 'requests/s', command: ({ port }) => `wrk -t 2 -c 32 -d ${seconds} https://${domain}:${port}/1k` },
   large: { title: '100 kB over 32 kept-alive connections', unit: 'requests/s', command: ({ port }) => `wrk -t 2 -c 32 -d ${seconds} https://${domain}:${port}/100k` },
@@ -79,11 +79,8 @@ async function measure(guest: Guest, { name, units }: Way, command: string): Pro
     cat /tmp/bench.out
     echo "pss $pss used $((after - before))"`);
   const number = (pattern: RegExp) => Number(pattern.exec(out)?.[1] ?? Number.NaN);
-  const [wrk, h2load] = [number(/Requests\/sec: +([\d.]+)/), number(/, ([\d.]+) req\/s/)];
-  const done = number(/(\d+) requests in/) || number(/(\d+) succeeded/);
-  const failed = /Non-2xx|Socket errors/.test(out) || !/ 0 failed, 0 errored|requests in/.test(out);
-  if (failed || !(done > 0)) throw new Error(`${name}: ${command}\n${out}`);
-  return { rate: Number.isNaN(wrk) ? h2load : wrk, cpu: number(/used (\d+)/) / done, pss: number(/pss (\d+)/) };
+  const { rate, done } = parseLoad(`${name}: ${command}`, out);
+  return { rate, cpu: number(/used (\d+)/) / done, pss: number(/pss (\d+)/) };
 }
 
 function print(results: Record<string, Record<string, Measured[]>>): void {

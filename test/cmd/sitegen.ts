@@ -53,6 +53,9 @@ misused(['add', 'example.com', '--env', 'novalue', '--dry-run'], /^sitegen: erro
 for (const port of ['0', 'abc', '70000', '8e1', '']) misused(['add', 'example.com', '--port', port, '--dry-run'], /^sitegen: error: --port .*: is not a port: write a number from 1 to 65535$/);
 misused(['add', 'example.com', '--image', 'x', '--app', 'y'], /^sitegen: error: Arguments image and app are mutually exclusive$/);
 misused(['status', 'a..b'], /^sitegen: error: "a\.\.b" is not a domain: /);
+misused(['timeline', 'example.com', '--since', 'soon'], /^sitegen: error: "soon" is not a time$/);
+misused(['timeline', 'example.com', '--svg'], /^sitegen: error: Not enough arguments following: svg$/);
+misused(['top', 'example.com'], /^sitegen: error: Unknown argument: example\.com$/);
 misused(['start'], /^sitegen: error: no domain given$/, /--all/);
 misused(['stop', '--all', 'example.com'], /^sitegen: error: give domains or --all, not both$/);
 misused(['exec', 'example.com'], /^sitegen: error: no command given$/, /^sitegen exec DOMAIN -- CMD/);
@@ -61,7 +64,7 @@ test('--help names every command, on standard output', async (t) => {
   const { code, out, err } = await sitegen('--help');
   t.is(code, 0);
   t.is(err, '');
-  for (const command of ['add', 'remove', 'list', 'status', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'apply', 'diff', 'validate', 'alarms', 'completion']) {
+  for (const command of ['add', 'remove', 'list', 'status', 'top', 'timeline', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'apply', 'diff', 'validate', 'alarms', 'completion']) {
     t.regex(out, new RegExp(`^  sitegen ${command}\\b`, 'm'), command);
   }
 });
@@ -95,7 +98,7 @@ onMachineWithoutSites('validate has nothing to say against no settings', async (
   t.deepEqual([code, JSON.parse(out), err], [0, { valid: [], faults: [] }, '']);
 });
 
-for (const args of [['validate'], ['status'], ['start'], ['enable'], ['logs'], ['shell'], ['remove', '--purge'], ['diff']]) {
+for (const args of [['validate'], ['status'], ['timeline'], ['start'], ['enable'], ['logs'], ['shell'], ['remove', '--purge'], ['diff']]) {
   onMachineWithoutSites(`sitegen ${args.join(' ')} names a site that does not exist`, async (t) => {
     const result = await sitegen(...args, 'Example.com');
     refused(t, result, 1, /^sitegen: error: example\.com: there is no such site$/);

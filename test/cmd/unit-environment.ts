@@ -6,15 +6,19 @@ import { environmentOf, readUnit } from '../lib/_systemd.ts';
 const environment = (site: string) => environmentOf(readUnit(unitText(desiredOf({ site: `domain: my-site.org\nimage: x\n${site}` }), 'service')));
 
 test('programs read back what the unit was made from', (t) => {
-  const unit = environment('port: 8080\nready: {path: /100%"x", timeout: 5s}\nstop: {timeout: 7s}\n');
+  const unit = environment('port: 8080\nlisten: ["25:2525"]\nready: {path: /100%"x", timeout: 5s}\nstop: {timeout: 7s}\n');
   const { site, address, ...rest } = readUnitEnvironment(unit);
-  t.deepEqual(rest, { domain: 'my-site.org', container: 'site-my-site.org', port: 8080, readyPath: '/100%"x"', readyMs: 5000, stopMs: 7000, dumpLimitS: 300 });
+  t.deepEqual(rest, { domain: 'my-site.org', container: 'site-my-site.org', port: 8080, listen: [{ public: 25, container: 2525 }], readyPath: '/100%"x"', readyMs: 5000, stopMs: 7000, dumpLimitS: 300 });
   t.regex(site, /^10\.213\.\d+\.\d+$/);
   t.is(address, site.replace('10.213.', '10.214.'));
 });
 
 test('without a path the port decides', (t) => {
   t.is(readUnitEnvironment(environment('')).readyPath, undefined);
+});
+
+test('a site without public ports has none', (t) => {
+  t.deepEqual(readUnitEnvironment(environment('')).listen, []);
 });
 
 test('a site that is not backed up has no dump to wait for', (t) => {

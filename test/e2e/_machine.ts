@@ -15,7 +15,7 @@ export async function inventory(guest: Guest): Promise<string[]> {
     systemctl list-units --all --plain --no-legend 'site-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'
     docker ps --all --format 'container {{.Names}} {{.ID}} {{.State}}'
     docker network inspect sitegen --format 'network {{.Id}}'
-    nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//'
+    nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//; /[0-9] counter/d'
     ip -4 route show table all | sed 's/^/route /; s/ linkdown//'
     ip neighbour show dev sitegen0 | awk '$NF != "FAILED" { print "neighbour", $1 }'
     find /sys/fs/cgroup -maxdepth 3 -type d -path '*site.slice/*' | grep -v 'sitegen-\\|docker' || true`);

@@ -5,7 +5,7 @@ import type { Guest } from './_guest.ts';
 const fixtures = path.resolve(import.meta.dirname, 'fixtures');
 
 /** Docker's name of the image with the server for tests. */
-export const serverImage = 'test/server:3';
+export const serverImage = 'test/server:4';
 
 /**
  * Makes the image of the test server in a guest, from the guest's own Node and its libraries:

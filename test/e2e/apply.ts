@@ -147,7 +147,7 @@ guestTest('a running site is disturbed by nothing but a change of its own contai
   t.is((await guest.get(address, { path: '/?id=0' })).status, 200);
   const state = await running(guest, domain);
   const slow = guest.get(address, { path: '/?id=1&ms=9000', timeoutS: 40 });
-  await until('the request is there', async () => (await guest.sh(`ss -Htn state established src ${address}:80`)) !== '');
+  await until('the request is there', async () => (await guest.sh(`ss -Htn state established dst ${address}:80`)) !== '');
 
   try {
     // Others' changes, and new sites: these without a reload.
@@ -170,7 +170,7 @@ guestTest('a running site is disturbed by nothing but a change of its own contai
 
     // Its own environment: the request in flight is finished first, and then the container is another one.
     const last = guest.get(address, { path: '/?id=2&ms=3000', timeoutS: 40 });
-    await until('the request is there', async () => (await guest.sh(`ss -Htn state established src ${address}:80`)) !== '');
+    await until('the request is there', async () => (await guest.sh(`ss -Htn state established dst ${address}:80`)) !== '');
     await guest.sh(`printf 'env: {NEW: value}\\n' >> ${file(domain)}`);
     t.is((await guest.sitegen('apply')).stdout, `${domain}: applied\n`);
     const finished = await last;

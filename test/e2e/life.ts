@@ -18,5 +18,5 @@ guestTest('a site is added, woken cold, answers warm, is stopped and woken again
   t.is(asleep.container.status, 'exited');
   t.is((await guest.get(address)).status, 200);
   const journal = await guest.sh(`journalctl -u site-life.example.com --no-pager -o cat --since @${since}`);
-  t.is(journal.match(/awake: woken by a visitor; create \d+ ms, start \d+ ms, ready \d+ ms, total \d+ ms/g)?.length, 2);
+  t.is(journal.match(/awake: woken by a visitor, was asleep; wait \d+ ms, create \d+ ms, start \d+ ms, ready \d+ ms, total \d+ ms/g)?.length, 2);
 });

@@ -73,6 +73,7 @@ export function openingsOf(path: Path): string[] {
     [/static|directory|notFound|volumes/, ['www', './www', '/srv/www']],
     [/git$/, ['https://git.example/x', 'git@git.example:x', 'ssh://git.example/x']],
     [/proxy|redirect|passthrough|paths|unknown|metrics/, ['https://example.org', 'http://127.0.0.1:8080', 'http://127.0.0.1:8080/x', 'unix:/run/x', '127.0.0.1:80', 'example.org:80', '[::1]:80']],
+    [/^listen/, ['25', '25:25']],
     [/^auth/, ['alice', harmlessHash]],
     [/allow/, ['192.0.2.7', '192.0.2.0/24', '2001:db8::/32']],
     [/hsts|timeout|retryAfter/i, ['1h']],

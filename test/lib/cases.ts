@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Desired } from '../../lib/pure/desired.ts';
 import { SitegenError } from '../../lib/pure/errors.ts';
 import { parseUsers, routerDropIns } from '../../lib/pure/haproxy.ts';
+import { listenSocket, parseListenSocket, paths } from '../../lib/pure/names.ts';
 import { mapNames } from '../../lib/pure/routes.ts';
 import { isRefusal, parseCase, readCases, type Case } from './_cases.ts';
 import { routedOf, type Routed } from './_router.ts';
@@ -24,6 +25,8 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *                                           socket, service, slice or app-slice
  *   slice !MemoryHigh                       the unit does not have the setting
  *   units slice service socket              the units that the site has, and no others; "none" for none
+ *   listens 25 143                          the public ports that systemd holds; "none" for none
+ *   port 25 ListenStream 25                 one of the values of a setting in the socket of such a port
  *   environment SITEGEN_PORT 80             a variable of the service, as programs see it
  *   container HostConfig.CgroupParent "x"   a value in the container's specification, as JSON
  *   container !HostConfig.Privileged        the specification does not have the key
@@ -62,6 +65,15 @@ function check(t: ExecutionContext, want: Desired, routed: Routed, line: string)
     const there = kinds.filter((each) => unitText(want, each) !== '');
     t.is(there.length, want.files.length, line);
     t.deepEqual(there.length === 0 ? ['none'] : [...there].sort(), [key, ...rest].sort(), line);
+  } else if (subject === 'listens') {
+    const there = want.listens.map((socket) => String(parseListenSocket(socket)?.port));
+    t.deepEqual(there.length === 0 ? ['none'] : there, [key, ...rest], line);
+    for (const socket of want.listens) t.true(want.files.some((file) => file.path === `${paths.unitsDir}/${socket}`), socket);
+  } else if (subject === 'port') {
+    const socket = `${paths.unitsDir}/${listenSocket(want.names, Number(key))}`;
+    const [name = '', ...value] = rest;
+    const values = valuesOf(readUnit(want.files.find((file) => file.path === socket)?.content ?? ''), name);
+    t.true(values.includes(value.join(' ')), `${line}: has ${JSON.stringify(values)}`);
   } else if (subject === 'environment') {
     t.is(environmentOf(readUnit(unitText(want, 'service')))[key], expected, line);
   } else if (subject === 'container') {
@@ -151,7 +163,7 @@ for (const each of cases) {
 }
 
 test('a case that asserts nothing, something unknown or something wrong fails', async (t) => {
-  for (const assert of ['', 'unit Slice x', 'service Type simple', 'slice !MemoryMax', 'units none', 'units slice service socket', 'environment SITEGEN_PORT 81',
+  for (const assert of ['', 'unit Slice x', 'service Type simple', 'slice !MemoryMax', 'units none', 'units slice service socket', 'listens 25', 'port 25 ListenStream 25', 'environment SITEGEN_PORT 81',
     'container Image "other"', 'container !Image', 'container !', 'directory other',
     'map names example.com other|serve', 'map names other.com example.com|serve', 'map names !example.com', 'map !names', 'map other x y', 'users example.com/alice x', 'config bind fd@9',
     'config !mode http', 'probes /', 'listen ListenStream=127.0.0.1:9475', 'entry certificate "manual"', 'site backedUp false', 'site !backedUp', 'defaults acme.email "a@example.com"', 'error: anything']) {
@@ -172,7 +184,8 @@ test('a case that asserts nothing, something unknown or something wrong fails', 
   const files: string[] = [];
   for (const { written } of cases.filter((each) => !isRefusal(each))) {
     for (const file of desiredOf(written).files) {
-      const target = path.join(directory, path.basename(file.path));
+      // Of an instance it looks for the template.
+      const target = path.join(directory, path.basename(file.path).replace(/@(.*)(?=\.)/, (instance) => instance.replaceAll(/[@:]/g, '_')));
       await writeFile(target, file.content);
       files.push(target);
     }

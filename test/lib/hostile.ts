@@ -13,12 +13,13 @@ import { environmentOf, readUnit, shapeOf } from './_systemd.ts';
 const harmless = desiredOf({ site: 'domain: example.com\nimage: x\n' });
 const allLimits = '{memoryMax: 1G, memoryHigh: 1G, cpuWeight: 1, cpuQuota: 1%, ioWeight: 1, tasksMax: 1}';
 const limited = desiredOf({ site: `domain: example.com\nimage: x\nlimits: ${allLimits}\n` });
+const listening = desiredOf({ site: 'domain: example.com\nimage: x\nlisten: [25]\n' });
 const spliced = desiredOf({ site: 'domain: example.com\nproxy: unix:/run/x.sock\n' });
 const kinds = ['socket', 'service', 'slice', 'app-slice'] as const;
 
 test('the walk over the schema finds text at all levels', (t) => {
   const found = textPaths(siteSchema).map((path) => path.join('.'));
-  for (const path of ['domain', 'aliases.0', 'app', 'image', 'env.*', 'env.KEY', 'volumes.0', 'limits.memoryMax', 'limits.cpuQuota', 'ready.path', 'ready.timeout', 'stop.timeout', 'address',
+  for (const path of ['domain', 'aliases.0', 'app', 'image', 'env.*', 'env.KEY', 'volumes.0', 'limits.memoryMax', 'limits.cpuQuota', 'listen.0', 'ready.path', 'ready.timeout', 'stop.timeout', 'address',
     'static', 'static.git', 'proxy.host', 'passthrough.http', 'redirect.to', 'paths.*', 'paths./key', 'paths./key.proxy.to', 'paths./key.redirect.to', 'auth.*', 'auth.KEY', 'allow.0',
     'maintenance.allow.0', 'headers.*', 'headers.KEY', 'www', 'hsts', 'timeouts.tunnel', 'maxBody', 'redirects.0']) {
     t.true(found.includes(path), `${path} among ${found.join(' ')}`);
@@ -41,19 +42,21 @@ for (const path of textPaths(siteSchema)) {
         continue;
       }
       taken.push(name);
-      const like = want.container ? harmless : spliced;
       if (!want.hasSocket) {
         t.deepEqual(want.files, [], name);
         continue;
       }
+      const like = want.listens.length > 0 ? listening : want.container ? harmless : spliced;
       for (const kind of kinds) {
         t.deepEqual(shapeOf(readUnit(unitText(want, kind))), shapeOf(readUnit(unitText(like, kind))), `${name}: ${kind}`);
       }
       t.deepEqual(Object.keys(environmentOf(readUnit(unitText(want, 'service')))), Object.keys(environmentOf(readUnit(unitText(like, 'service')))), name);
+      for (const socket of want.listens) t.regex(socket, /^sitegen-listen@example\.com:25\.socket$/, name);
       if (want.container) for (const { Source } of containerOf(want).HostConfig.Mounts) t.regex(Source, /^\/var\/lib\/sitegen\/sites\/example\.com\/data(\/[\w.-]+)*$/, name);
     }
     if (path.join('.') === 'ready.path') t.deepEqual(taken, ['a backslash at the end', 'an escaped line break', 'a specifier', 'a command', 'a variable', 'a tag of mustache', 'a very long text', 'another field of an entry', 'a fetch of HAProxy', 'one dot more']);
-    if (path[0] === 'limits' || path[0] === 'domain' || path[0] === 'image') t.deepEqual(taken, []);
+    if (path[0] === 'listen') t.deepEqual(taken, ['25 and nothing', '25:25 and nothing']);
+    if (['limits', 'domain', 'image'].includes(path[0] ?? '')) t.deepEqual(taken, []);
   });
 }
 

@@ -105,7 +105,8 @@ test('sitegen.yaml is valid, sets nothing as it stands, and shows the values tha
   t.deepEqual(parseDefaults(text, paths.defaultsFile), {});
   const shown = parseDefaults(withCommentedKeys(text), paths.defaultsFile);
   t.deepEqual(rangesOf(shown), builtIn.ranges);
-  t.deepEqual(shown.defaults, { app: builtIn.app, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout } });
+  t.deepEqual(shown.defaults, { app: builtIn.app, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout }, idle: { after: builtIn.idleAfter, stopAfter: builtIn.idleStopAfter, freeze: true } });
+  t.is(shown.machine?.memory, builtIn.memory);
   t.deepEqual(Object.keys(shown.alerts ?? {}), keysAt(defaultsSchema, ['alerts']));
   const { enabled, hsts, maxConnections, limits, maxBody, log, statePath, probes } = shown.router ?? {};
   const { connections, requests, logins } = builtInRouter;
@@ -144,8 +145,10 @@ const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
   service: () => unitText(full, 'service'),
   forward: () => unitText(desiredOf({ site: 'domain: my-site.example.com\nproxy: unix:/run/app/http.sock\n' }), 'service'),
+  listen: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\nlisten: ["25:2525"]\n' }).files.find(({ path }) => path.includes('sitegen-listen@'))?.content ?? '',
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
+  job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
   'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge }, refuseSpecial),
 };
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { backupWord, endedUndumped, noBackup, parseEpoch, staleness, type BackupState } from '../../../lib/pure/backup.ts';
+import { backupWord, endedUndumped, isUndumped, noBackup, parseEpoch, staleness, type BackupState } from '../../../lib/pure/backup.ts';
 
 const urls = ['ssh://a', 'ssh://b'];
 const at = '2026-11-21T12:00:00.000Z';
@@ -55,7 +55,20 @@ test('a container that ended long after its last dump was not dumped at its end'
   t.false(endedUndumped({ dumpedAt: at }, '2026-11-21T11:00:00Z'), 'dumped again since');
   t.true(endedUndumped({ dumpedAt: at }, '2026-11-21T12:50:00.123456789Z'), 'a crash between two dumps');
   t.true(endedUndumped({ dumpedAt: null }, '2026-11-21T12:50:00Z'), 'never dumped');
+  t.false(endedUndumped({ dumpedAt: at, unchangedAt: '2026-11-21T12:49:50.000Z' }, '2026-11-21T12:50:00Z'), 'nothing had changed');
+  t.true(endedUndumped({ dumpedAt: at, unchangedAt: '2026-11-21T12:10:00.000Z' }, '2026-11-21T12:50:00Z'), 'it was woken after that');
+  t.false(endedUndumped({ dumpedAt: at, unchangedAt: '2026-11-20T12:00:00.000Z' }, '2026-11-21T12:00:20Z'), 'a note from before the dump');
 });
+
+const dumps: [what: string, dumpedAt: string | null, usedAt: number | undefined, undumped: boolean][] = [
+  ['never dumped', null, 0, true],
+  ['used after its dump', at, Date.parse(at) + 1, true],
+  ['used at some time that is not known', at, undefined, true],
+  ['dumped after it was used', at, Date.parse(at) - 1, false],
+  ['dumped in the future, as the clock was set back', '2027-01-01T00:00:00.000Z', Date.parse(at), true],
+];
+
+for (const [what, dumpedAt, usedAt, undumped] of dumps) test(`a site that was ${what} ${undumped ? 'has' : 'has not'} to be dumped before it is stopped`, (t) => { t.is(isUndumped({ dumpedAt }, usedAt, now), undumped); });
 
 test('an epoch is read only where all of it is there', (t) => {
   const whole = { epoch: 3, server: 'web1', key: 'SHA256:x', address: 'web1.example.net' };

@@ -42,14 +42,14 @@ test('a container may do no more than what images for the web need', (t) => {
 
 test('a container says what it was made from, whatever changes', (t) => {
   const hash = (site: string) => containerOf(desiredOf({ site: `domain: example.com\n${site}` })).Labels['sitegen.spec'];
-  const hashes = ['image: x\n', 'image: y\n', 'image: x\nenv: {A: "1"}\n', 'image: x\nenv: {A: "2"}\n', 'image: x\nvolumes: [a:/a]\n', 'image: x\nvolumes: [a:/a:ro]\n', 'image: x\nvolumes: [a:/b]\n'].map((site) => hash(site) ?? '');
+  const hashes = ['image: x\n', 'image: y\n', 'image: x\nenv: {A: "1"}\n', 'image: x\nenv: {A: "2"}\n', 'image: x\nvolumes: [a:/a]\n', 'image: x\nvolumes: [a:/a:ro]\n', 'image: x\nvolumes: [a:/b]\n', 'image: x\nstop: {timeout: 11s}\n'].map((site) => hash(site) ?? '');
   t.is(new Set(hashes).size, hashes.length);
   for (const each of hashes) t.regex(String(each), /^[0-9a-f]{16}$/);
 });
 
 test('what only concerns units does not make a new container', (t) => {
   const hash = (site: string) => containerOf(desiredOf({ site: `domain: example.com\nimage: x\n${site}` })).Labels['sitegen.spec'];
-  for (const site of ['port: 8080\n', 'limits: {memoryMax: 1G}\n', 'ready: {path: /, timeout: 5s}\n', 'stop: {timeout: 5s}\n', 'enabled: false\n', 'aliases: [www.example.com]\n']) t.is(hash(site), hash(''), site);
+  for (const site of ['port: 8080\n', 'limits: {memoryMax: 1G}\n', 'ready: {path: /, timeout: 5s}\n', 'idle: {after: 1min, never: true}\n', 'enabled: false\n', 'aliases: [www.example.com]\n']) t.is(hash(site), hash(''), site);
 });
 
 test('the hash does not count itself, nor change what it counts', (t) => {
@@ -79,7 +79,7 @@ test('what no file says is built in', (t) => {
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
     allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
   });
-  t.deepEqual(workload, { image: { reference: 'x' }, port: 80, env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, rename: undefined } });
+  t.deepEqual(workload, { image: { reference: 'x' }, port: 80, listen: [], env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, rename: undefined } });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
 });

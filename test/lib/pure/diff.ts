@@ -15,7 +15,7 @@ function machine(made: Desired, units: Record<string, string> = { [made.names.so
     files: new Map(made.files.map(({ path, content }) => [path, content])),
     units: new Map(Object.entries(units)),
     enabled: new Set(made.enabled && made.hasSocket ? [made.names.socket] : []),
-    containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain }]] : []),
+    containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain, running: false }]] : []),
     directories: new Set(made.dataDirs),
   };
 }
@@ -26,6 +26,45 @@ const awake = (made: Desired) => ({ [made.names.socket]: 'active', [made.names.s
 test('a site that is as it should be needs nothing', (t) => {
   t.deepEqual(diffSite(want, machine(want)), []);
   t.deepEqual(diffSite(want, machine(want, awake(want))), []);
+});
+
+const mail = site('listen: [143, "25:2525"]\n');
+const ports = { 'sitegen-listen@example.com:25.socket': 'active', 'sitegen-listen@example.com:143.socket': 'active' };
+
+test('public ports come with the site\'s own socket', (t) => {
+  t.deepEqual(diffSite(mail, machine(mail, { ...awake(mail), ...ports })), []);
+  t.deepEqual(lines(diffSite(mail, nothing)).slice(-5), [
+    'create container site-example.com',
+    'enable site-example.com.socket',
+    'start site-example.com.socket',
+    'start sitegen-listen@example.com:25.socket',
+    'start sitegen-listen@example.com:143.socket',
+  ]);
+});
+
+test('a port more, another one inside, or one that is not held, stops an awake site, as systemd takes no socket for a service that runs', (t) => {
+  const fewer = site('listen: [143]\n');
+  const other = site('listen: [143, "25:2626"]\n');
+  const restart = ['stop site-example.com.socket', 'stop site-example.com.service', 'start site-example.com.socket', 'start sitegen-listen@example.com:25.socket', 'start sitegen-listen@example.com:143.socket'];
+  for (const [before, units] of [[fewer, { ...ports, 'sitegen-listen@example.com:25.socket': 'inactive' }], [other, ports], [mail, { 'sitegen-listen@example.com:143.socket': 'active' }]] as const) {
+    const steps = diffSite(mail, machine(before, { ...awake(mail), ...units }));
+    t.deepEqual(lines(steps).filter((line) => /^(stop|start)/.test(line)), restart);
+    t.false(steps.some((step) => step.do === 'close'));
+  }
+});
+
+test('a port that is given up is free before another site opens it', (t) => {
+  const fewer = site('listen: [143]\n');
+  const steps = diffSite(fewer, machine(mail, { ...awake(mail), ...ports }));
+  const closed = (all: readonly Step[]) => all.flatMap((step) => (step.do === 'close' ? [step.unit] : []));
+  t.deepEqual(closed(steps), ['site-example.com.socket', 'sitegen-listen@example.com:25.socket', 'site-example.com.service']);
+  t.deepEqual(lines(steps).slice(-3), ['remove /etc/systemd/system/sitegen-listen@example.com:25.socket', 'start site-example.com.socket', 'start sitegen-listen@example.com:143.socket']);
+  const off = diffSite(site('listen: [143, "25:2525"]\nenabled: false\n'), machine(mail, { ...awake(mail), ...ports }));
+  t.deepEqual(closed(off), ['site-example.com.socket', ...Object.keys(ports), 'site-example.com.service']);
+  t.false(lines(off).some((line) => line.startsWith('start')));
+  const gone = diffRemoved('example.com', machine(mail, { ...awake(mail), ...ports }));
+  for (const unit of [...Object.keys(ports), 'site-example.com.socket', 'site-example.com.service']) t.true(closed(gone).includes(unit), unit);
+  for (const unit of Object.keys(ports)) t.true(lines(gone).includes(`remove /etc/systemd/system/${unit}`), unit);
 });
 
 const served = desiredOf({ site: 'domain: example.com\nstatic: www\n' });
@@ -128,6 +167,18 @@ test('a site that is switched off is stopped and not started at boot; its contai
   t.deepEqual(lines(diffSite(want, machine(off, {}))), ['enable site-example.com.socket', 'start site-example.com.socket']);
 });
 
+test('what runs of a site that is switched off without its service, as a frozen one does, is stopped', (t) => {
+  const off = site('volumes: [a:/a]\nenabled: false\n');
+  const running = (made: Desired, units: Record<string, string>): Actual => {
+    const machined = machine(made, units);
+    return { ...machined, containers: new Map([...machined.containers].map(([name, container]) => [name, { ...container, running: true }])) };
+  };
+  t.deepEqual(lines(diffSite(off, running(off, {}))), ['stop container site-example.com']);
+  t.deepEqual(lines(diffSite(off, running(want, { [names.socket]: 'active', [names.appSlice]: 'active' }))), ['stop site-example.com.socket', 'stop container site-example.com', 'disable site-example.com.socket']);
+  t.deepEqual(lines(diffSite(off, running(off, awake(off)))), ['stop site-example.com.socket', 'stop site-example.com.service'], 'its service stops it');
+  t.deepEqual(diffSite(want, running(want, { [names.socket]: 'active' })), [], 'one that is switched on stays frozen');
+});
+
 for (const state of ['failed', 'inactive', undefined]) {
   test(`a socket that is ${state ?? 'not loaded'} is started`, (t) => {
     t.deepEqual(lines(diffSite(want, machine(want, state === undefined ? {} : { [names.socket]: state }))), ['start site-example.com.socket']);
@@ -144,7 +195,7 @@ test('each missing thing is made again', (t) => {
 });
 
 test('a container of other make is replaced', (t) => {
-  const containers = new Map([[names.container, { specHash: '', domain: 'example.com' }]]);
+  const containers = new Map([[names.container, { specHash: '', domain: 'example.com', running: false }]]);
   t.deepEqual(lines(diffSite(want, { ...machine(want), containers })), ['remove container site-example.com', 'create container site-example.com']);
 });
 
@@ -157,8 +208,8 @@ test('a change keeps the old content for showing it', (t) => {
 
 test('a site whose settings are gone is taken off from the outside in, and its data stays', (t) => {
   t.deepEqual(lines(diffRemoved('example.com', machine(want, awake(want)))), [
-    'stop site-example.com.socket', 'stop site-example.com.service', 'stop site-example.com-app.slice', 'stop site-example.com.slice',
-    'disable site-example.com.socket', 'remove container site-example.com',
+    'stop site-example.com.socket', 'stop site-example.com.service', 'disable site-example.com.socket', 'remove container site-example.com',
+    'stop site-example.com-app.slice', 'stop site-example.com.slice',
     'remove /etc/systemd/system/site-example.com.slice', 'remove /etc/systemd/system/site-example.com-app.slice',
     'remove /etc/systemd/system/site-example.com.service', 'remove /etc/systemd/system/site-example.com.socket',
   ]);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { completeMs, drainStep, freeMs, holdMs, quietMs, settleMs, spareMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
+import { completeMs, drainStep, freeMs, holdMs, interimBytes, quietMs, settleMs, spareMs, type DrainMemory, type FlowState } from '../../../lib/pure/drain.ts';
 
 const none: DrainMemory = new Map();
 
@@ -121,6 +121,29 @@ test('connections are told apart by address and port', (t) => {
 
 test('a connection that is new in a later round is watched from then on', (t) => {
   t.is(drainAt((now) => (now < 25 ? [idle] : [idle, flow({ port: 5 })])).doneAt, 25 + settleMs);
+});
+
+test('a request whose visitor has nothing left to send is held at once, and done when it has been answered', (t) => {
+  // Asked 10 ms ago, answered after 300 ms, and asked again at once, which is held.
+  const { held, released, doneAt } = drainAt((now) => [now < 300
+    ? flow({ waiting: 0, received: 160, lastReceived: 10 + now, lastSent: 5000 })
+    : flow({ waiting: 80, received: 160, sent: 900, lastReceived: 10 + now, lastSent: now - 300 })]);
+  t.is(held[0], 0);
+  t.deepEqual(released, []);
+  t.is(doneAt, 300 + quietMs);
+});
+
+test('the rest of a request is let through until it has come', (t) => {
+  const { held, released, doneAt } = drainAt((now) => [flow({ waiting: now >= 100 && now < 300 ? 80 : 0, received: now < 300 ? 160 : 240, lastReceived: now < 300 ? now : now - 300, lastSent: 5000 })], 2000);
+  t.is(doneAt, Number.POSITIVE_INFINITY);
+  t.deepEqual(released, [100]);
+  t.deepEqual(held.filter((ms) => ms >= 100 && ms < 300), []);
+  t.true(held.includes(300));
+});
+
+test('an answer that only asks for the rest of a request is none', (t) => {
+  const { released } = drainAt((now) => [flow({ waiting: now >= 100 ? 5000 : 0, received: 160, sent: now >= 100 ? 500 + interimBytes : 500, lastReceived: 10 + now, lastSent: now >= 100 ? now - 100 : 5000 })], 100);
+  t.deepEqual(released, [100]);
 });
 
 test('what is remembered is never changed afterwards', (t) => {

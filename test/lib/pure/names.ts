@@ -96,8 +96,8 @@ test('names keep the domain as long as they fit, and have a hash from then on', 
   const plain = (length: number) => `${'abcdefghi.'.repeat(25).slice(0, length - 4).replace(/\.$/, 'x')}.com`;
   const kept = lengths.filter((length) => siteNames(plain(length)).id === plain(length));
   t.is(kept.length, (kept.at(-1) ?? 0) - 9, 'one limit');
-  // "sitegen-alarm@sitegen-certify@" and ".service.service" take 46 of 255.
-  t.is(kept.at(-1), 209);
+  // "sitegen-alarm@sitegen-job@", ":", a job's name of 31 and ".service.service" take 74 of 255.
+  t.is(kept.at(-1), 181);
   t.regex(siteNames(hyphenated(253)).id, /^a-+_[0-9a-f]{16}$/);
 });
 
@@ -121,7 +121,12 @@ test('all names of a domain', (t) => {
     id: 'my-site.org',
     socket: 'site-my-site.org.socket',
     lockFile: '/run/sitegen/sites/my-site.org.lock',
+    freezeFile: '/run/sitegen/sites/my-site.org.freeze',
+    failedFile: '/run/sitegen/sites/my-site.org.failed',
+    jobLock: '/run/sitegen/sites/my-site.org.job',
     oomFile: '/run/sitegen/sites/my-site.org.oom',
+    memoryFile: '/run/sitegen/sites/my-site.org.memory',
+    workFile: '/run/sitegen/sites/my-site.org.work',
     service: 'site-my-site.org.service',
     slice,
     appSlice,

@@ -1,0 +1,44 @@
+import { siteGroups } from '../lib/effects/cgroup.ts';
+import { listenSocket, shared, siteNames } from '../lib/pure/names.ts';
+import { parseNeed } from '../lib/pure/room.ts';
+import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
+import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
+
+/**
+ * Run by sitegen-idle.service every few seconds while sites run: one round. Run as `room BYTES:RESERVED:ID` by
+ * sitegen-room@.service it has others make room for a site that starts. D-Bus and Docker are loaded
+ * only when there is something to do. Ends the timer when nothing runs any more.
+ */
+const report = (line: string) => { console.error(line); };
+let connected: Promise<SleepDeps> | undefined;
+const connect = () => (connected ??= (async () => {
+  const [{ connectSystemd }, { connectDocker }] = await Promise.all([import('../lib/effects/systemd.ts'), import('../lib/effects/docker.ts')]);
+  return { systemd: await connectSystemd(), docker: connectDocker(), report };
+})());
+const actors: Actors = {
+  report,
+  async carryOut(move, known, past) {
+    const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
+    return putToSleep(await connect(), move, known, past);
+  },
+  async isActive(domain) {
+    const { systemd } = await connect();
+    return (await systemd.list([siteNames(domain).service])).some(({ activeState }) => activeState === 'active');
+  },
+  async isHeld(domain, port) {
+    const { systemd } = await connect();
+    return (await systemd.list([listenSocket(siteNames(domain), port)])).some(({ activeState }) => activeState === 'active');
+  },
+};
+
+if (process.argv[2] === 'room') {
+  const need = parseNeed(process.argv[3] ?? '');
+  if (need) await makeRoom(actors, need);
+} else if (await idleRound(actors) === 0) {
+  const { systemd } = await connect();
+  await systemd.stop(shared.guardUnit);
+  await systemd.stop(shared.idleTimer);
+  // A site that woke in this very moment has found it still at work.
+  if (siteGroups().length > 0) await systemd.enqueue(shared.idleTimer);
+}
+(await connected)?.systemd.close();

@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+import { parseMmStat, parseSwaps, swapOf, zramOf, type Swap } from '../pure/room.ts';
+
+/**
+ * What swap does for sites just now.
+ * @param root the folder with proc and sys
+ */
+export function swapState(root = ''): Swap {
+  const devices = parseSwaps(textOf(`${root}/proc/swaps`));
+  const compressed = new Map(devices.flatMap(({ name }) => {
+    const device = zramOf(name);
+    const stat = device === undefined ? undefined : parseMmStat(textOf(`${root}/sys/block/${device}/mm_stat`));
+    return stat ? [[name, stat] as const] : [];
+  }));
+  return swapOf(devices, compressed);
+}
+
+/** A kernel without swap, or a device that has just gone, says nothing. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,58 @@
+import { forward, forwardPorts, restoreRules, unforward, unforwardPort, type Ways } from '../effects/network.ts';
+import { reasonOf } from '../pure/errors.ts';
+import type { Look } from '../pure/idle.ts';
+import type { ListenPort } from '../pure/listen.ts';
+import type { KnownSite } from './idle-memory.ts';
+
+/** What tells whether a way is missing that should be there. */
+export interface Mender {
+  /** Whether a site's service is up, neither on its way there nor from there. */
+  isActive: (domain: string) => Promise<boolean>;
+  /** Whether systemd holds a public port for it. */
+  isHeld: (domain: string, port: number) => Promise<boolean>;
+  report: (line: string) => void;
+}
+
+/** What a look has found of them. */
+export interface Found {
+  looks: readonly Look[];
+  known: ReadonlyMap<string, KnownSite>;
+  /** Undefined while the rules are gone; text: why nobody can tell. */
+  ways: Ways | string | undefined;
+}
+
+/** Rules that somebody has flushed come back, and so do entries that are missing in them. */
+export async function mendWays({ looks, known, ways }: Found, { isActive, isHeld, report }: Mender): Promise<void> {
+  if (typeof ways === 'string') {
+    report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
+    return;
+  }
+  if (!ways) {
+    await restoreRules();
+    report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');
+  }
+  for (const { domain, site, container, port, listen = [] } of known.values()) {
+    const lost = listen.filter((each) => ways?.ports.get(each.public) !== `${container}:${each.container}`);
+    const isLost = ways?.forwarded.has(site) !== true;
+    if ((!isLost && lost.length === 0) || !looks.some((each) => each.domain === domain && each.state === 'awake')) continue;
+    if (!await isActive(domain)) continue;
+    if (isLost) await forward(site, container, port);
+    const mended: ListenPort[] = [];
+    // A port whose socket somebody has stopped stays closed.
+    for (const each of lost) if (await isHeld(domain, each.public)) mended.push(each);
+    if (mended.length > 0) {
+      await forwardPorts(container, mended).catch((error: unknown) => {
+        // Below what its unit writes down: the wake has said so, and each round would again.
+        report(`<6>${domain}: visitors of its ports go through the splices: ${reasonOf(error)}`);
+        mended.length = 0;
+      });
+    }
+    // A stop that has begun meanwhile has taken it out already, or will do so.
+    if (!await isActive(domain)) {
+      if (isLost) await unforward(site);
+      for (const each of mended) await unforwardPort(each.public);
+      continue;
+    }
+    if (isLost || mended.length > 0) report(`<5>${domain}: new connections go straight to its container again`);
+  }
+}

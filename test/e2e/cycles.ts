@@ -1,0 +1,85 @@
+import { guestTest, long, until, type Guest } from './_guest.ts';
+import { write } from './_machine.ts';
+import { ensureServerImage, put, serverImage } from './_server.ts';
+
+/** What cycles.mjs prints. */
+interface Cycles {
+  sent: number;
+  answered: number;
+  retried: number;
+  websockets: number;
+  bursts: number;
+  lost: string[];
+  posts: Record<string, number[]>;
+  slowest: number;
+}
+
+/** Frozen soon and stopped soon after, frozen only, stopped at once, and with an app that ends in order. */
+const sites = [
+  { host: 'deep.example.com', idle: 'after: 1s, stopAfter: 2s', graceful: '0' },
+  { host: 'cool.example.com', idle: 'after: 1s, stopAfter: 1h', graceful: '0' },
+  { host: 'cold.example.com', idle: 'after: 1s, freeze: false', graceful: '1' },
+  { host: 'mild.example.com', idle: 'after: 2s, stopAfter: 3s', graceful: '1' },
+];
+
+/** A fault of a guest's sites: what map, systemd, kernel and Docker say of each has to fit. */
+async function drift(guest: Guest, { host, address }: { host: string; address: string }): Promise<string> {
+  return guest.sh(`site=${host}; name=site-$site
+    app=/sys/fs/cgroup/site.slice/$name.slice/$name-app.slice
+    populated=0; frozen=0
+    if [[ -e $app/cgroup.events ]]; then
+      populated=$(sed -n 's/^populated //p' $app/cgroup.events)
+      frozen=$(cat $app/cgroup.events $app/*.scope/cgroup.events 2>/dev/null | sed -n 's/^frozen //p' | sort -rn | head -1)
+    fi
+    mapped=0; ! nft get element inet sitegen awake '{ ${address} . 80 }' &>/dev/null || mapped=1
+    active=0; ! systemctl is-active --quiet $name.service || active=1
+    running=0; [[ $(docker inspect -f '{{.State.Status}}' $name) != running ]] || running=1
+    freezer=0; [[ $(systemctl show -P FreezerState $name-app.slice) == running ]] || freezer=1
+    ((mapped == active)) || echo "$site: in the map $mapped, service active $active"
+    ((running == populated)) || echo "$site: Docker says running $running, its cgroup is populated $populated"
+    ((freezer == frozen)) || echo "$site: systemd says frozen $freezer, the kernel $frozen"
+    ((active == 0 || frozen == 0)) || echo "$site: active and frozen"`);
+}
+
+const wakes = long ? 1000 : 15;
+
+guestTest(`no request is lost while sites fall asleep and wake ${wakes} times, of any kind and on any way, and nothing drifts`, async (t, guest) => {
+  await ensureServerImage(guest);
+  await put(guest, 'cycles.mjs', '/tmp/cycles.mjs');
+  try {
+    const there: { host: string; address: string }[] = [];
+    for (const { host, idle, graceful } of sites) {
+      await write(guest, `/etc/sitegen/sites/${host}.yaml`, `domain: ${host}\nimage: ${serverImage}\nvolumes: ["data:/data"]\nenv: {GRACEFUL: "${graceful}"}\nstop: {timeout: 3s}\nidle: {${idle}}\nbackup: false\n`);
+    }
+    await guest.sh('sitegen apply --quiet');
+    for (const { host } of sites) there.push({ host, address: (await guest.status(host)).address });
+    await guest.sh('journalctl --sync');
+    const since = await guest.sh('date +%s.%N');
+    // A look at the sites all the time, not only when its timer is due.
+    await guest.sh("systemd-run --quiet --collect --unit test-rounds bash -c 'while :; do systemctl start sitegen-idle.service; sleep 0.2; done'");
+    const count = (to: string) => guest.sh(`journalctl --since @${since} SITEGEN_TO=${to} -o cat | wc -l`);
+    await guest.sh('rm -f /tmp/cycles.stop');
+    const running = guest.sh(`node /tmp/cycles.mjs '${JSON.stringify({ sites: there, pauseMs: 4000 })}'`, { timeoutMs: 10_800_000 });
+    await Promise.race([running, until(`${wakes} wakes`, async () => Number(await count('awake')) >= wakes, wakes * 8000, 3000)])
+      .finally(() => guest.sh('touch /tmp/cycles.stop'));
+    const ran = await running;
+    const { lost, sent, answered, retried, websockets, bursts, posts, slowest } = JSON.parse(ran) as Cycles;
+    await guest.sh('journalctl --sync');
+    const transitions = [`awake ${await count('awake')}`, `frozen ${await count('frozen')}`, `asleep ${await count('asleep')}`].join(', ');
+    t.log(`${sent} requests in ${bursts} bursts, ${websockets} of them websockets, ${retried} sent again on a new connection, slowest ${slowest} ms; transitions: ${transitions}`);
+    t.deepEqual(lost, []);
+    t.is(answered, sent);
+    for (const [host, ids] of Object.entries(posts)) {
+      const applied = (await guest.sh(`cat /var/lib/sitegen/sites/${host}/data/data/applied`)).split('\n').map(Number).sort((a, b) => a - b);
+      t.deepEqual(applied, ids.sort((a, b) => a - b), `${host}: every POST took effect exactly once`);
+    }
+    t.notRegex(transitions, /frozen 0|asleep 0/);
+    await guest.sh('systemctl stop test-rounds');
+    await until('all are at rest', async () => (await guest.sh("systemctl list-units --plain --no-legend 'site-*.service' 'sitegen-idle.service' --state=activating,deactivating,reloading")) === '', 30_000);
+    for (const site of there) t.is(await drift(guest, site), '');
+    t.is(await guest.sh("nft list set inet sitegen held | grep -o 'elements.*' || true; nft list set inet sitegen held_flows | grep -o 'elements.*' || true; systemctl list-units --failed --plain --no-legend 'site*'; ls /run/sitegen/sites | grep -E '\\.(freeze|failed)$' || true"), '');
+  } finally {
+    await guest.sh('systemctl stop test-rounds 2>/dev/null || true');
+    for (const { host } of sites) await guest.sitegen('remove', '--purge', '--yes', host);
+  }
+});

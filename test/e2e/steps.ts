@@ -1,0 +1,59 @@
+import { guestTest, until, type Guest } from './_guest.ts';
+import { write } from './_machine.ts';
+import { ensureServerImage, serverImage } from './_server.ts';
+
+const domain = 'steps.example.com';
+
+/** Each way to sleep, and the steps of it, in their order, as the programs name them. */
+const ways: Readonly<Record<string, { steps: readonly string[]; idle: string; begin: (guest: Guest) => Promise<unknown> }>> = {
+  'from awake to frozen': { steps: ['due', 'drain', 'spliced', 'released', 'unvisited', 'frozen'], idle: 'after: 1s', begin: round },
+  'from awake to asleep': { steps: ['drain', 'held', 'spliced', 'released', 'stopping', 'stopped'], idle: 'after: 1h', begin: (guest) => guest.run(['systemctl', 'stop', `site-${domain}`]) },
+  'from frozen to asleep': { steps: ['dumped', 'ending', 'ended'], idle: 'after: 1s, stopAfter: 1s', begin: round },
+};
+
+async function round(guest: Guest): Promise<void> {
+  await guest.sh('sleep 1.2; systemctl start sitegen-idle.service');
+}
+
+const stateOf = async (guest: Guest) => (await guest.status(domain)).state;
+
+/** A program that has a visitor come when a certain step is reached, and lets it go on once the visitor waits, or has been served. */
+const program = `#!/bin/bash
+[[ $1 == "$(cat /run/test-step/at 2>/dev/null)" ]] || exit 0
+mv /run/test-step/at /run/test-step/reached
+systemd-run --quiet --collect --no-block --unit test-visitor bash -c 'curl -s --max-time 60 -o /dev/null -w "%{http_code} %{time_total}" "http://$(cat /run/test-step/address)/?id=1" >/run/test-step/answer'
+sleep 0.4
+`;
+
+guestTest('a visitor at each single step of going to sleep is held and served', async (t, guest) => {
+  await ensureServerImage(guest);
+  const drops = ['sitegen-idle.service', `site-${domain}.service`].map((unit) => `/run/systemd/system/${unit}.d/step.conf`);
+  try {
+    await write(guest, '/run/test-step/program', program);
+    for (const drop of drops) await write(guest, drop, '[Service]\nEnvironment=SITEGEN_AT_STEP=/run/test-step/program\nReadWritePaths=/run/test-step\n');
+    await guest.sh('chmod +x /run/test-step/program; systemctl daemon-reload');
+    for (const [way, { steps, idle, begin }] of Object.entries(ways)) {
+      await write(guest, `/etc/sitegen/sites/${domain}.yaml`, `domain: ${domain}\nimage: ${serverImage}\nvolumes: ["data:/data"]\nstop: {timeout: 2s}\nidle: {${idle}}\nbackup: false\n`);
+      await guest.sh('systemctl stop sitegen-idle.timer; sitegen apply --quiet');
+      const { address } = await guest.status(domain);
+      await guest.sh(`echo ${address} >/run/test-step/address`);
+      for (const step of steps) {
+        await guest.sh('rm -f /run/test-step/at /run/test-step/reached /run/test-step/answer');
+        t.is((await guest.get(address, { path: '/?id=0' })).status, 200, `${way}, before ${step}`);
+        await guest.sh('systemctl stop sitegen-idle.timer');
+        if (way.startsWith('from frozen')) await until('it is frozen', async () => { await round(guest); return await stateOf(guest) === 'frozen'; }, 30_000);
+        await guest.sh(`echo ${step} >/run/test-step/at`);
+        await until(`${way}: ${step} is reached`, async () => { await begin(guest); return (await guest.run(['test', '-e', '/run/test-step/reached'])).code === 0; }, 20_000);
+        await until(`${way}: the visitor at ${step} is answered`, async () => await guest.sh('cat /run/test-step/answer 2>/dev/null || true') !== '', 60_000);
+        const [status, seconds] = (await guest.sh('cat /run/test-step/answer')).split(' ');
+        t.is(status, '200', `${way}, at ${step}`);
+        t.log(`${way}, at ${step}: served after ${Number(seconds).toFixed(2)} s`);
+        t.is((await guest.get(address, { path: '/?id=2' })).status, 200, `${way}, after ${step}`);
+        t.is(await stateOf(guest), 'awake');
+      }
+    }
+  } finally {
+    await guest.sh(`rm -rf /run/test-step ${drops.map((drop) => drop.replace('/step.conf', '')).join(' ')}; systemctl daemon-reload`);
+    await guest.sitegen('remove', '--purge', '--yes', domain);
+  }
+});
