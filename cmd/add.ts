@@ -20,6 +20,8 @@ interface Options {
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
+  compose?: string | undefined;
+  entrypoint?: string | undefined;
   'dry-run'?: boolean | undefined;
 }
 
@@ -31,6 +33,8 @@ export const addCommand: CommandModule<object, Options> = {
     .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site, such as example.com' })
     .option('app', { type: 'string', describe: 'app of the catalogue (default: welcome)' })
     .option('image', { type: 'string', describe: 'Docker image, instead of an app', conflicts: 'app' })
+    .option('compose', { type: 'string', describe: 'Compose file, all services of which are this one site', requiresArg: true, conflicts: [...others('compose'), 'port', 'volume'] })
+    .option('entrypoint', { type: 'string', describe: 'SERVICE:PORT of it that visitors reach', requiresArg: true })
     .option('alias', { type: 'string', array: true, nargs: 1, describe: 'another name of the site; may be repeated' })
     .option('port', { type: 'string', describe: 'port that the container listens on (default: 80)' })
     .option('listen', { type: 'string', array: true, nargs: 1, describe: 'port for the world, such as 25 or 25:2525 with the container\'s own; may be repeated' })
@@ -45,6 +49,7 @@ export const addCommand: CommandModule<object, Options> = {
     .option('dry-run', { type: 'boolean', describe: 'only say what would be done' })
     .example('sitegen add blog.example.com --image ghost:5 --port 2368 --volume content:/var/lib/ghost/content', ''),
   async handler(options) {
+    if ((options.compose === undefined) !== (options.entrypoint === undefined)) throw usageError('--compose and --entrypoint belong together', 'sitegen add DOMAIN --compose FILE --entrypoint SERVICE:PORT');
     const request = {
       domain: options.domain,
       aliases: options.alias,
@@ -59,6 +64,7 @@ export const addCommand: CommandModule<object, Options> = {
       proxy: options.proxy,
       passthrough: options.passthrough,
       redirect: options.redirect,
+      compose: options.compose === undefined ? undefined : { entrypoint: options.entrypoint ?? '', project: await (await import('../lib/usecases/services.ts')).readComposeFile(options.compose) },
     };
     const { add, backupWarning, planAdd, readRequest } = await import('../lib/usecases/add.ts');
     await readRequest(request);
@@ -84,12 +90,13 @@ export const addCommand: CommandModule<object, Options> = {
   },
 };
 
-function printPlan({ want, settings, imageMissing, loaded, change }: AddPlan): void {
+function printPlan({ want, settings, missing, loaded, change }: AddPlan): void {
   print(`create ${want.names.settingsFile}`);
   for (const line of settings.trimEnd().split('\n')) print(`    ${line}`);
   for (const directory of want.dataDirs) print(`make directory ${directory}`);
-  if (imageMissing) print(`${loaded.app && loaded.app.context.length > 0 ? 'build' : 'pull'} image ${loaded.image}`);
+  for (const image of missing) print(`${loaded.app && loaded.app.context.length > 0 ? 'build' : 'pull'} image ${image}`);
   if (want.container) print(`create container ${want.names.container} at ${want.address.container}`);
+  for (const { name } of want.project?.containers ?? []) if (name !== want.names.container) print(`create container ${name}`);
   for (const file of want.files) print(`create ${file.path}`);
   if (want.hasSocket) print(`enable and start ${want.names.socket}, listening on ${want.address.site}:80`);
   for (const { entries } of change.published) {

@@ -8,9 +8,11 @@ import { alarmsCommand } from './alarms.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { buddyCommand } from './buddy.ts';
 import { backupCommand } from './backup.ts';
+import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { importCommand } from './import.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
@@ -43,6 +45,7 @@ const parser = yargs(hideBin(process.argv))
   .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
   .command(adoptCommand)
+  .command(importCommand)
   .command(restoreCommand)
   .command(renameCommand)
   .command(cloneCommand)
@@ -63,6 +66,7 @@ const parser = yargs(hideBin(process.argv))
   .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(composeCommand)
   .command(jobsCommand)
   .command(pullCommand)
   .command(applyCommand)

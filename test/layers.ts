@@ -21,7 +21,7 @@ const owners: Record<string, string> = {
 };
 
 /** Modules without input or output. */
-const pureModules = ['node:crypto', 'node:url', 'ipaddr.js', 'mustache', 'yaml', 'zod'];
+const pureModules = ['node:crypto', 'node:path/posix', 'node:url', 'ipaddr.js', 'mustache', 'yaml', 'zod'];
 
 interface Source {
   file: string;

@@ -2,10 +2,12 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import Dockerode from 'dockerode';
 import tar from 'tar-stream';
+import type { ServiceSpec } from '../pure/compose/containers.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
+import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
@@ -42,16 +44,28 @@ export class StrangerError extends SitegenError {}
  * carry our label, so a stranger's container of the same name is refused, never touched.
  */
 export interface Docker {
-  /** Our containers, running or not. */
+  /** Our containers, running or not; of a Compose project the one that visitors reach. */
   list(): Promise<ContainerState[]>;
   /** One of our containers by name; undefined when there is none. Throws when it is a stranger's. */
   find(name: string, domain: string): Promise<ContainerState | undefined>;
   /** How the container ended, or that it runs. */
   end(name: string): Promise<ContainerEnd>;
   /** Creates a container and gives its id. */
-  create(name: string, spec: ContainerSpec): Promise<string>;
+  create(name: string, spec: ContainerSpec | ServiceSpec): Promise<string>;
+  /** The other containers of the Compose project that a container of ours is the entrypoint of. */
+  members(name: string): Promise<Member[]>;
+  /** Makes a network for such a project, unless it is there. */
+  makeNetwork(name: string, network: { name: string; internal: boolean; bridge: string }): Promise<void>;
+  /** Containers of a project that Docker Compose runs. */
+  composeContainers(project: string): Promise<Foreign[]>;
+  /** Has a container that is stopped stay so when Docker starts. */
+  keepStopped(id: string): Promise<void>;
+  /** Where the files of a named volume are; undefined when there is none. */
+  volumePath(name: string): Promise<string | undefined>;
+  /** Has a container join a network, under some names. */
+  join(id: string, network: string, aliases: readonly string[]): Promise<void>;
   start(id: string): Promise<void>;
-  /** Ends a container as its image wants it, and kills it after its own `StopTimeout`; one that does not run is no error. */
+  /** Ends a container, and its project, as its image wants it, and kills it after its own `StopTimeout`; one that does not run is no error. */
   stop(name: string): Promise<void>;
   /**
    * Runs a program in a running container, be it one that is not ours; any exit code is a result.
@@ -60,7 +74,7 @@ export interface Docker {
    * @throws also when there is no such program, when the container ends meanwhile, and what the receivers throw
    */
   exec(container: string, command: Command, streams?: Streams): Promise<{ exitCode: number; stderrTail: string }>;
-  /** Removes a container of ours, running or not; one that is missing counts as removed. */
+  /** Removes a container of ours, and its project, running or not; one that is missing counts as removed. */
   remove(name: string, domain: string): Promise<void>;
   hasImage(reference: string): Promise<boolean>;
   removeImage(reference: string): Promise<void>;
@@ -112,7 +126,7 @@ export function connectDocker(): Docker {
     find,
     list: () => attempt('list containers', async () => {
       const rows = await api.listContainers({ all: true, filters: { label: [shared.labels.domain] } });
-      return rows.map((row) => ({
+      return rows.filter((row) => row.Labels[shared.labels.member] === undefined).map((row) => ({
         id: row.Id,
         name: (row.Names[0] ?? '').replace(/^\//, ''),
         domain: row.Labels[shared.labels.domain] ?? '',
@@ -136,13 +150,13 @@ export function connectDocker(): Docker {
         if (statusOf(error) !== 304) throw error;
       }
     }),
-    stop: (name) => attempt(`stop container ${name}`, async () => {
-      try {
-        await api.getContainer(name).stop();
-      } catch (error) {
-        if (statusOf(error) !== 304 && statusOf(error) !== 404) throw error;
-      }
-    }),
+    stop: (name) => attempt(`stop container ${name}`, () => stopAll(api, name)),
+    members: (name) => attempt(`list the containers of ${name}`, () => membersOf(api, name)),
+    makeNetwork: (name, network) => attempt(`make the network ${network.name}`, () => makeNetwork(api, name, network)),
+    composeContainers: (project) => attempt(`list the containers of ${project}`, () => composeContainers(api, project)),
+    keepStopped: (id) => attempt(`set the restart policy of ${id}`, async () => { await api.getContainer(id).update({ RestartPolicy: { Name: 'no' } }); }),
+    volumePath: (name) => attempt(`look at the volume ${name}`, () => volumePath(api, name)),
+    join: (id, network, aliases) => attempt(`join the network ${network}`, () => join(api, id, network, aliases)),
     exec: (container, command, streams = {}) => attempt(`run ${command.argv[0] ?? ''} in ${container}`, async () => {
       const { stdin, signal } = streams;
       const abort = signal && { abortSignal: signal };
@@ -174,6 +188,7 @@ export function connectDocker(): Docker {
           }
         });
       }
+      await attempt(`remove what belongs to container ${name}`, () => removeMembers(api, name));
     },
     hasImage: (reference) => attempt(`look at image ${reference}`, async () => {
       try {

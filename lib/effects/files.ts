@@ -167,6 +167,13 @@ export async function requireBelow(root: string, directory: string): Promise<voi
   }
 }
 
+/** The same for a file, or a directory that may be one. */
+export async function requireFileBelow(root: string, file: string): Promise<void> {
+  await requireBelow(root, path.dirname(file));
+  const status = await fs.lstat(file).catch((error: unknown) => { throw new SitegenError(`${file} is missing, and a service mounts it`, { cause: error }); });
+  if (!status.isFile() && !status.isDirectory()) throw new SitegenError(`${file} is ${status.isSymbolicLink() ? 'a link' : 'no file'} and will not be mounted`);
+}
+
 function stepsBelow(root: string, directory: string): string[] {
   const parts = path.relative(root, directory).split(path.sep).filter((part) => part !== '');
   return parts.map((_, index) => path.join(root, ...parts.slice(0, index + 1)));

@@ -1,6 +1,7 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 import { reasonOf, SitegenError } from './errors.ts';
+import { readProject, servicesSaid } from './compose/read.ts';
 import { paths, siteNames } from './names.ts';
 import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile, type SiteFile } from './schema.ts';
 
@@ -20,6 +21,7 @@ export function parseSite(text: string, file: string): SiteFile {
       ...circle(site),
       ...volumeFaults(site.volumes ?? []),
       ...portFaults(site),
+      ...composeFaults(site),
     ];
   });
 }
@@ -31,7 +33,7 @@ export function parseDefaults(text: string, file: string): DefaultsFile {
 
 /** Reads an app's definition. Errors as for `parseSite`. */
 export function parseApp(text: string, file: string): AppFile {
-  return parseWith(appSchema, text, file, (app) => volumeFaults(app.volumes ?? []));
+  return parseWith(appSchema, text, file, (app) => [...volumeFaults(app.volumes ?? []), ...servicesSaid(app).map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }))]);
 }
 
 /**
@@ -220,6 +222,20 @@ function volumeFaults(volumes: readonly string[]): Fault[] {
     if (['proc', 'sys', 'dev'].includes(top)) return [{ path: ['volumes', index], message: `/${top} is the kernel's: choose another place in the container` }];
     return targets.indexOf(targets[index]) < index ? [{ path: ['volumes', index], message: `${targets[index]} has a volume already` }] : [];
   });
+}
+
+/** What a site's Compose project must not be, and services that it does not have. */
+function composeFaults(site: SiteFile): Fault[] {
+  const said = servicesSaid(site);
+  if (!site.compose) return said.map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }));
+  const { project, faults } = readProject({ ...site, compose: site.compose });
+  if (!project) return faults;
+  const { entrySlice } = siteNames(site.domain);
+  return [
+    ...said.filter(({ service }) => !Object.hasOwn(project.services, service)).map(({ path, service }) => ({ path, message: `there is no service ${service} in the project` })),
+    // Of units: UNIT_NAME_MAX less the terminating zero.
+    ...(entrySlice.length > 255 ? [{ path: ['domain'], message: 'is too long for the units of a Compose project' }] : []),
+  ];
 }
 
 /** The directory part of a volume, without a leading `./`. */

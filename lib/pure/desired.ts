@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { jobUnits, listenSocket, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
+import { projectContainers, type DesiredProject } from './compose/containers.ts';
+import { filesOf } from './compose/project.ts';
+import { capabilities, type ContainerSpec } from './container-spec.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
@@ -8,8 +11,10 @@ import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
+export type { ContainerSpec } from './container-spec.ts';
+
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job' | 'listen', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'entry-slice' | 'forward' | 'job' | 'listen', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
@@ -29,41 +34,17 @@ export interface Desired {
   listens: readonly string[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
+  /** Of a Compose project: all of its containers, that one among them. */
+  project: DesiredProject | undefined;
   /** Each new container has something to do before it is visited. */
   launches: boolean;
   /** False when the router answers without anything of systemd's. */
   hasSocket: boolean;
   /** Directories that must exist before the container can start. */
   dataDirs: readonly string[];
+  /** What else must be there, and is not made. */
+  dataFiles: readonly string[];
 }
-
-/** Body of Docker's `POST /containers/create`, as far as sitegen sets it. */
-export interface ContainerSpec {
-  Image: string;
-  Hostname: string;
-  Env: string[];
-  Labels: Record<string, string>;
-  /** Seconds, for whoever stops it by Docker's own means. */
-  StopTimeout: number;
-  /** None of the image's own: it would be work without visitors, and hang while the container is frozen. */
-  Healthcheck: { Test: ['NONE'] };
-  HostConfig: {
-    NetworkMode: string;
-    CgroupParent: string;
-    Memory?: number;
-    PidsLimit?: number;
-    Mounts: { Type: 'bind'; Source: string; Target: string; ReadOnly: boolean; BindOptions: { CreateMountpoint: false } }[];
-    LogConfig: { Type: 'journald'; Config: Record<string, string> };
-    CapDrop: string[];
-    CapAdd: string[];
-    SecurityOpt: string[];
-    RestartPolicy: { Name: 'no' };
-  };
-  NetworkingConfig: { EndpointsConfig: Record<string, { IPAMConfig: { IPv4Address: string } }> };
-}
-
-/** What images for the web need while they start as root and then drop it themselves. */
-const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
 
 /** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
 const marginMs = 30_000;
@@ -85,40 +66,53 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     codeDir: paths.codeDir,
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
     listen: [],
+    project: [],
     ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
     ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
   const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
   const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
-  const container = workload && containerSpec(site.domain, workload, names, address, image);
+  const base = workload && containerSpec(site.domain, workload, names, address, image);
+  const project = base && workload?.project && projectContainers(workload.project, names, base);
+  // That of the entrypoint has the network and the address of any site's container.
+  const container = project ? project.containers.find(({ service }) => service === workload?.project?.entry)?.spec as ContainerSpec : base;
   const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
   return {
     names,
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...(project ? [unit(names.entrySlice, 'entry-slice')] : []), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
     timers: jobs.map(({ timer }) => timer),
     listens: listens.map(({ socket }) => socket),
     container,
+    project,
     launches: workload?.hooks.launch !== undefined,
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
+    dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
   };
 }
 
 function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
   return {
     listen: listenView(workload.listen, names),
+    project: workload.project ? [{ entrySlice: names.entrySlice, entryCgroup: names.entryCgroup }] : [],
     containerAddress: address.container,
     port: workload.port,
     readyPath: workload.ready.path ?? '',
     readyMs: Math.round(workload.ready.timeoutMs),
     stopMs: Math.round(workload.stopTimeoutMs),
     startLimit: seconds(workload.ready.timeoutMs + marginMs),
-    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
+    stopLimit: seconds(workload.stopTimeoutMs + endMs(workload) + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+/** How long the containers may take to end: those of a project, in the worst case, one after the other. */
+function endMs({ project, stopTimeoutMs }: Workload): number {
+  if (!project) return stopTimeoutMs;
+  return project.order.reduce((sum, name) => sum + (project.compose.services[name]?.stop_grace_period ?? stopTimeoutMs), 0);
 }
 
 function listenView(ports: readonly ListenPort[], names: SiteNames): View[] {

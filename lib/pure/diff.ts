@@ -43,7 +43,7 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   const specChanged = container !== undefined && container.specHash !== want.container?.Labels[shared.labels.spec];
   // Left from a kind that the site no longer is.
   const isStale = (unit: string) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? '');
-  const stale = names.units.filter((unit) => isStale(unit));
+  const stale = [...names.units, names.entrySlice].filter((unit) => isStale(unit));
   const staleTimers = partsOf(names, actual, isJobTimer).filter((unit) => isStale(unit));
   const staleListens = partsOf(names, actual, isListenSocket).filter((unit) => isStale(unit));
   const isHolding = (unit: string) => isUp(actual.units.get(unit));
@@ -111,8 +111,8 @@ export function diffRemoved(domain: string, actual: Actual): Step[] {
   const fileOf = (unit: string) => actual.files.get(`${paths.unitsDir}/${unit}`);
   const timers = partsOf(names, actual, isJobTimer);
   const listens = partsOf(names, actual, isListenSocket);
-  const present = [...names.units, ...timers, ...listens].filter((unit) => isOurs(fileOf(unit) ?? ''));
-  const loaded = [...timers, ...listens, names.socket, names.service, names.appSlice, names.slice]
+  const present = [...names.units, names.entrySlice, ...timers, ...listens].filter((unit) => isOurs(fileOf(unit) ?? ''));
+  const loaded = [...timers, ...listens, names.socket, names.service, names.entrySlice, names.appSlice, names.slice]
     .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
   const container = actual.containers.get(names.container);
   const stops = (isMeant: (unit: string) => boolean, how: 'close' | 'stop' = 'stop') => loaded.filter(isMeant).map((unit): Step => ({ do: how, unit }));

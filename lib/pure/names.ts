@@ -24,6 +24,8 @@ export interface SiteNames {
   slice: string;
   /** The container alone, below `slice`: what is frozen must not hold the service. */
   appSlice: string;
+  /** Of a Compose project's container that visitors reach, below `appSlice`: ends with that, whatever else runs. */
+  entrySlice: string;
   /** Names of all unit files, in the order in which they are written. */
   units: readonly string[];
   container: string;
@@ -105,6 +107,7 @@ export interface SiteNames {
   jobLock: string;
   cgroup: string;
   appCgroup: string;
+  entryCgroup: string;
 }
 
 /**
@@ -147,6 +150,7 @@ export function siteNames(domain: string): SiteNames {
   const id = siteId(domain);
   const slice = `site-${escapeHyphens(id)}.slice`;
   const appSlice = `site-${escapeHyphens(id)}-app.slice`;
+  const entrySlice = `site-${escapeHyphens(id)}-app-entry.slice`;
   const socket = `site-${id}.socket`;
   const service = `site-${id}.service`;
   const siteDir = `${paths.stateDir}/sites/${id}`;
@@ -158,6 +162,7 @@ export function siteNames(domain: string): SiteNames {
     service,
     slice,
     appSlice,
+    entrySlice,
     units: [slice, appSlice, service, socket],
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
@@ -206,6 +211,7 @@ export function siteNames(domain: string): SiteNames {
     jobLock: `${paths.runDir}/sites/${id}.job`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
+    entryCgroup: `${cgroup}/${appSlice}/${entrySlice}`,
   };
 }
 
@@ -221,7 +227,7 @@ export function isSiteId(text: string): boolean {
 
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
 export function unitPatterns(names: SiteNames): string[] {
-  return names.units.map((unit) => unit.replaceAll('\\', String.raw`\\`));
+  return [...names.units, names.entrySlice].map((unit) => unit.replaceAll('\\', String.raw`\\`));
 }
 
 /** The site's id and the job's name in the instance of a job's unit; undefined when it is none. */

@@ -159,6 +159,8 @@ export function accountKeyFile(directory: string): string {
 export const shared = {
   network: 'sitegen',
   bridge: 'sitegen0',
+  /** Beginning of the bridges' names of Compose projects' own networks. */
+  projectBridge: 'sgp-',
   parentSlice: 'site.slice',
   networkUnit: 'sitegen-network.service',
   table: 'sitegen',
@@ -172,7 +174,7 @@ export const shared = {
   idleUnit: 'sitegen-idle.service',
   idleTimer: 'sitegen-idle.timer',
   metricsSocketUnit: 'sitegen-metrics.socket',
-  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
+  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec', member: 'sitegen.member', order: 'sitegen.order' },
 } as const;
 
 /** Has others make room; what for is in its name, as `needText` has it. */

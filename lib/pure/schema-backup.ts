@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { serviceField } from './compose/schema.ts';
 import { alias, span, text } from './schema-values.ts';
 
 /** Settings about backups, restoring and adopting; see schema.ts for what they are part of. */
@@ -20,6 +21,7 @@ const dump = z.strictObject({
   passwordEnv: text().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\'s name').describe('variable of the container that has the password').optional(),
   command: argv().describe('program and arguments that write the dump to standard output, run in the container; instead of "way"').optional(),
   load: argv().describe('program and arguments that read it from standard input, into an empty database').optional(),
+  service: serviceField('the database is in'),
   file: plainName().describe('its name in the backup; dump.sql unless given').optional(),
   check: z.strictObject({
     trailer: text().describe('text that the last lines must contain'),
@@ -39,6 +41,7 @@ const hooks = z.strictObject({
   launch: argv().describe('run in each new container, before it is visited'),
   rename: argv().describe('run when the site gets another domain; old and new one are added as arguments'),
   timeout: span().describe('how long each may take; 10min unless given'),
+  service: serviceField('they run in'),
 }).partial();
 
 /** What both a site and an app may say. */

@@ -5,6 +5,7 @@ import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
+import { composeFields } from './compose/schema.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
 import { alias, domain, listenPort, port, size, span, text } from './schema-values.ts';
 
@@ -70,6 +71,7 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
   ...siteDataFields,
   ...entryFields,
@@ -78,7 +80,9 @@ export const siteSchema = z.strictObject({
 }).superRefine((value, context) => {
   const [first, second] = kinds.filter((kind) => value[kind] !== undefined);
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
-  if (first === undefined || first === 'app' || first === 'image') return;
+  if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
+  if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
+  if (first === undefined || first === 'app' || first === 'image' || first === 'compose') return;
   // A slip, as nothing of it would be used.
   for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });

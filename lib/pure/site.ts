@@ -7,6 +7,8 @@ import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import type { Job } from './jobs.ts';
 import type { ListenPort } from './listen.ts';
 import { parseSpan } from './quantities.ts';
+import { directoriesOf, resolveProject, serviceOf, type Project } from './compose/project.ts';
+import { portOf } from './compose/read.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
 
@@ -36,7 +38,10 @@ export function hasAddress(site: Site): boolean {
 
 /** What runs for a site. */
 export interface Workload {
+  /** Of a Compose project, that of the container that visitors reach. */
   image: ImageSource;
+  /** All that runs, where that is more than one container. */
+  project: Project | undefined;
   port: number;
   /** Ports for the world, in the order of their numbers. */
   listen: readonly ListenPort[];
@@ -59,6 +64,8 @@ export type Hooks = Readonly<Record<(typeof hookNames)[number], Hook | undefined
 
 export interface Hook {
   argv: readonly string[];
+  /** Of a Compose project; undefined for the one that visitors reach. */
+  service?: string | undefined;
   timeoutMs: number;
 }
 
@@ -139,7 +146,7 @@ function databaseDirs(workload: Workload | undefined, way: string | undefined): 
 
 /** A site that names no kind at all has the default app. */
 function runsContainer(file: SiteFile): boolean {
-  return kinds.every((kind) => kind === 'app' || kind === 'image' || file[kind] === undefined);
+  return kinds.every((kind) => kind === 'app' || kind === 'image' || kind === 'compose' || file[kind] === undefined);
 }
 
 function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Workload {
@@ -147,19 +154,21 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   const ready = { ...preset?.ready, ...file.ready };
   const path = file.ready?.tcp === true ? undefined : ready.path;
   const dump = file.dump ?? preset?.dump;
+  const project = file.compose && resolveProject({ ...file, compose: file.compose });
   return {
-    image: imageOf(file, app),
-    port: file.port ?? preset?.port ?? 80,
+    image: project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
+    project,
+    port: (file.compose && portOf(file.compose)) ?? file.port ?? preset?.port ?? 80,
     listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
     env: { ...preset?.env, ...file.env, ...file.secrets },
-    mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
+    mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
-    jobs: toJobs({ ...preset?.jobs, ...file.jobs }),
-    dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
-    hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map(({ service, ...job }) => ({ ...job, ...beside(service, project) })),
+    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), ...beside(dump.service, project) },
+    hooks: toHooks({ ...preset?.hooks, ...file.hooks }, beside(file.hooks?.service, project)),
   };
 }
 
@@ -179,6 +188,7 @@ function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
     name,
     calendar: job.calendar,
     argv: job.command,
+    service: job.service,
     user: job.user,
     timeoutMs: toMs(job.timeout ?? builtIn.jobTimeout),
     persistent: job.persistent ?? true,
@@ -186,9 +196,14 @@ function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
   }]));
 }
 
-function toHooks(hooks: NonNullable<SiteFile['hooks']>): Hooks {
+/** A service of a project, unless it is the one that visitors reach. */
+function beside(service: string | undefined, project: Project | undefined): { service?: string } {
+  return service === undefined || service === project?.entry ? {} : { service };
+}
+
+function toHooks(hooks: NonNullable<SiteFile['hooks']>, where: { service?: string }): Hooks {
   const timeoutMs = toMs(hooks.timeout ?? builtIn.hookTimeout);
-  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], timeoutMs }] as const);
+  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], ...where, timeoutMs }] as const);
   return Object.fromEntries(resolved) as Record<(typeof hookNames)[number], Hook | undefined>;
 }
 

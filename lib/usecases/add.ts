@@ -10,7 +10,7 @@ import { jobPattern, listenPattern, parseAlias, parseDomain, paths, siteNames, u
 import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, missingImages, removeContainer } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
@@ -38,6 +38,8 @@ export interface AddRequest {
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
+  /** A Compose project, as in the settings. */
+  compose?: { entrypoint: string; project: Record<string, unknown> } | undefined;
   /** Settings as they are to be written, instead of all of the above but the domain. */
   text?: string | undefined;
   /** What its first container has to do; installs it unless given, where the app can and there is no data. */
@@ -49,8 +51,8 @@ export interface AddPlan {
   want: Desired;
   loaded: LoadedSite;
   settings: string;
-  /** The image has to be built or pulled first. */
-  imageMissing: boolean;
+  /** Images that have to be built or pulled first. */
+  missing: readonly string[];
   change: RouterChange;
 }
 
@@ -101,7 +103,7 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
     want,
     loaded,
     settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
-    imageMissing: want.container !== undefined && !await deps.docker.hasImage(loaded.image),
+    missing: want.container ? await missingImages(deps, loaded) : [],
     change: {
       defaults,
       published: await publishedOf([loaded], offsets, defaults, false),
@@ -148,7 +150,9 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
   try {
     await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
-    if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
+    if (plan.missing.length > 0) {
+      await act(() => ensureImage(deps, loaded), async () => { for (const image of plan.missing) if (await deps.docker.hasImage(image)) await deps.docker.removeImage(image); });
+    }
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
       async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },

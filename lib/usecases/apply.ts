@@ -59,8 +59,9 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   await forEach('images', ['create container'], async ({ loaded }) => {
     if (!loaded) return;
     // Once an image, not once a site.
-    const ensured = images.get(loaded.image) ?? ensureImage(deps, loaded);
-    images.set(loaded.image, ensured);
+    const key = loaded.site.workload?.project ? loaded.site.domain : loaded.image;
+    const ensured = images.get(key) ?? ensureImage(deps, loaded);
+    images.set(key, ensured);
     await ensured;
   });
   await forEach('units', ['make directory', 'write', 'create container'], async (plan, steps) => {

@@ -7,6 +7,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { endedUndumped, type BackupState } from '../pure/backup.ts';
 import { editYaml } from '../pure/config.ts';
 import { splitPair } from '../pure/certificate.ts';
+import { serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { describePending } from '../pure/pending.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
@@ -132,7 +133,7 @@ async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: 
     return null;
   }
   const target = `${dumpDir(names)}/${settings.file}`;
-  const container = await deps.docker.find(names.container, names.domain);
+  const container = await deps.docker.find(serviceContainer(names, settings.service), names.domain);
   if (container?.running !== true) {
     const finishedAt = container && (await deps.docker.end(container.id)).finishedAt;
     // Asleep since its last dump: nothing can have changed in the database.

@@ -7,6 +7,7 @@ import { draftOf } from '../effects/dump-file.ts';
 import { removeTemporary } from '../effects/files.ts';
 import type { Dump } from '../pure/dump.ts';
 import { constantTokens, parseTables, startCheck } from '../pure/dump-check.ts';
+import { serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { startLines } from '../pure/lines.ts';
 import type { SiteNames } from '../pure/names.ts';
@@ -113,7 +114,7 @@ export async function runHook(docker: Pick<Docker, 'find' | 'exec'>, names: InCo
       report(text);
     });
     const [stdout, stderr] = [lines(), lines()];
-    const { exitCode } = await docker.exec(await runningContainer(docker, names), { argv: [...hook.argv, ...extraArgs] }, { stdout: stdout.write, stderr: stderr.write, signal });
+    const { exitCode } = await docker.exec(await runningContainer(docker, { ...names, container: serviceContainer(names, hook.service) }), { argv: [...hook.argv, ...extraArgs] }, { stdout: stdout.write, stderr: stderr.write, signal });
     stdout.end();
     stderr.end();
     if (exitCode !== 0) throw new SitegenError(`exit code ${exitCode}${said(last.join('\n'), 5)}`, { hint: `try it by hand: sitegen exec ${names.domain} -- ${program}` });
@@ -128,7 +129,7 @@ interface Database {
 }
 
 async function openDatabase(docker: Pick<Docker, 'find' | 'exec'>, names: InContainer, dump: Dump, signal: AbortSignal): Promise<Database> {
-  const container = await runningContainer(docker, names);
+  const container = await runningContainer(docker, { ...names, container: serviceContainer(names, dump.service) });
   const isUser = dump.user !== undefined && (await docker.exec(container, { argv: ['id', '-u', dump.user] }, { signal })).exitCode === 0;
   const run: Database['run'] = (argv, streams) => docker.exec(container, { argv, env: dump.env, user: isUser ? dump.user : undefined }, { ...streams, signal });
   return {

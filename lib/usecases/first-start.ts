@@ -8,6 +8,7 @@ import { paths, type SiteNames } from '../pure/names.ts';
 import { formatPending, parsePending, pendingOf, type Pending } from '../pure/pending.ts';
 import type { Hook, Workload } from '../pure/site.ts';
 import { createContainer } from './containers.ts';
+import { startSite } from './project.ts';
 import { loadDatabase, runHook } from './dump.ts';
 import type { LoadedSite } from './settings.ts';
 
@@ -67,8 +68,9 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
     await remove(names.cidFile);
     const todo = pending && await cleanSlate(site, pending);
     const id = fresh ?? await createContainer(docker, want);
-    await docker.start(id);
-    await makeReady(docker, { names, workload, report }, todo ?? pendingOf({}));
+    const start = (services?: readonly string[]) => startSite(docker, want, id, Date.now() + workload.ready.timeoutMs, services);
+    await start(todo && firstServices(workload, todo));
+    await makeReady(docker, { names, workload, report, rest: start }, todo ?? pendingOf({}));
     await ready();
     // In this order: were the first left behind, an old dump would be loaded over newer data one day.
     await remove(names.pendingFile);
@@ -82,9 +84,17 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
   }
 }
 
+/** Services of a project that installing and loading need: the others, a migration among them, must not see the database before. */
+function firstServices({ project, hooks, dump }: Workload, todo: Pending): string[] | undefined {
+  if (!project || !(todo.install || todo.load)) return undefined;
+  const hook = (todo.install ? hooks.install : undefined) ?? (todo.load ? hooks.load : undefined);
+  const needed = [...(hook ? [hook.service ?? project.entry] : []), ...(todo.load && dump ? [dump.service ?? project.entry] : [])];
+  return [...new Set(needed)];
+}
+
 /** Has a running container do what is pending, and launch. @throws SitegenError with the program's last words */
-export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload' | 'report'> & { names: SiteNames }, todo: Pending): Promise<void> {
-  const { names, workload: { hooks, dump }, report } = site;
+export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload' | 'report'> & { names: SiteNames; rest?: () => Promise<void> }, todo: Pending): Promise<void> {
+  const { names, workload: { hooks, dump, project }, report, rest } = site;
   const run = async (what: string, hook: Hook | undefined, args: readonly string[] = []) => {
     if (!hook) return;
     report(`${names.domain}: ${what}`);
@@ -96,6 +106,7 @@ export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload
     const source = dump && `${names.metaDir}/dump/${dump.file}`;
     if (dump && source !== undefined && await exists(source)) await loadDatabase(docker, names, dump, source, report);
   }
+  if (project) await rest?.();
   if (todo.renamedFrom !== undefined) await run(`telling it that it was ${todo.renamedFrom}`, hooks.rename, [todo.renamedFrom, names.domain]);
   await run('launching it', hooks.launch);
 }

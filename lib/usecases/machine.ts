@@ -36,7 +36,7 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
   const listing = await namesIn(paths.unitsDir);
-  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one)))))) candidates.add(file);
+  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one) || name === one.entrySlice))))) candidates.add(file);
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
   const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
@@ -115,7 +115,7 @@ export async function machineReady(ranges: Ranges): Promise<boolean> {
 
 async function networkFiles(ranges: Ranges) {
   const template = await fs.readFile(`${templatesDir}/network.nft.mustache`, 'utf8');
-  const view = { sites: ranges.sites, bridge: shared.bridge };
+  const view = { sites: ranges.sites, bridge: shared.bridge, projects: shared.projectBridge };
   const files = [
     { path: paths.networkRules, content: render(template, view, refuseSpecial) },
     { path: paths.networkEnvironment, content: `SITES=${refuseSpecial(ranges.sites)}\n` },

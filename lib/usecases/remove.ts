@@ -113,9 +113,9 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
   await uninstallCertificate(domain);
 }
 
-/** Timers of a site's jobs and sockets of its ports, by their files. */
+/** Timers of a site's jobs, sockets of its ports and the slice of its project's entrypoint, by their files. */
 async function partUnits(names: SiteNames): Promise<string[]> {
-  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names));
+  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names) || name === names.entrySlice);
 }
 
 /** Stops the timers of a site's jobs, and the jobs that are at work, before their site goes. */

@@ -117,8 +117,8 @@ export async function loadApp(name: string): Promise<App> {
 /** Reads the templates of a site's units. */
 export async function loadTemplates(directory = templatesDir): Promise<Templates> {
   const read = (name: string) => fs.readFile(`${directory}/site/${name}.mustache`, 'utf8');
-  const [socket, service, slice, appSlice, forward, job, listen] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('forward'), read('job'), read('listen')]);
-  return { socket, service, slice, 'app-slice': appSlice, forward, job, listen };
+  const [socket, service, slice, appSlice, entrySlice, forward, job, listen] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('entry-slice'), read('forward'), read('job'), read('listen')]);
+  return { socket, service, slice, 'app-slice': appSlice, 'entry-slice': entrySlice, forward, job, listen };
 }
 
 /**

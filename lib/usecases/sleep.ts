@@ -2,10 +2,22 @@ import notify from 'systemd-notify';
 import { connectDocker } from '../effects/docker.ts';
 import { exists, readIfThere, writeAtomic } from '../effects/files.ts';
 import { siteNames } from '../pure/names.ts';
-import { describeEnd } from './wake.ts';
+import { describeEnd } from '../pure/docker.ts';
 
 /** Exit code after SIGKILL. */
 const killed = 137;
+
+/**
+ * Ends all of a Compose project, in order.
+ * @returns Docker's status for the container that visitors reach: 204 when it ran
+ */
+export async function endProject(domain: string): Promise<number> {
+  const { container } = siteNames(domain);
+  const docker = connectDocker();
+  const ran = await docker.end(container).then(({ running }) => running, () => false);
+  await docker.stop(container);
+  return ran ? 204 : 304;
+}
 
 /**
  * Looks how a container ended that Docker did not have to stop. The text stays in the unit's

@@ -5,7 +5,8 @@ import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
 import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
-import { desired } from '../pure/desired.ts';
+import { desired, type Desired } from '../pure/desired.ts';
+import { describeEnd } from '../pure/docker.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { backoffMs } from '../pure/backoff.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
@@ -13,6 +14,7 @@ import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
 import { firstStart, needsFirstStart } from './first-start.ts';
+import { isIncomplete, ServiceError, startSite } from './project.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
@@ -57,12 +59,12 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
   for (let renewed = false; ;) {
     try {
       const began = Date.now();
-      const { id, started } = await createMissing(docker, request);
+      const { id, want, started } = await createMissing(docker, request);
       const created = Date.now();
-      if (!started) await docker.start(id);
+      if (!started) await startSite(docker, want, id, request.deadline);
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
-      if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
+      if (error instanceof FinalError || error instanceof ServiceError || Date.now() + 500 > request.deadline) throw error;
       if (!renewed && /network \S* ?not found/.test(reasonOf(error))) {
         // "docker network prune" takes the network of sleeping sites; their containers ask for the
         // old one by its id, so they have to be made anew.
@@ -131,17 +133,11 @@ function parseFailures(text: string | undefined): number[] {
   return (text ?? '').trim().split(' ').map(Number).filter((value) => Number.isSafeInteger(value) && value > 0);
 }
 
-/** How a container ended, in words. */
-export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error: string }): string {
-  if (end.outOfMemory) return `exit code ${end.exitCode}, killed for using more memory than its limit`;
-  return `exit code ${end.exitCode}${end.error === '' ? '' : ` (${end.error})`}`;
-}
-
 /** What trying again within the same wake cannot mend. */
 class FinalError extends SitegenError {}
 
 /** Gives the id of the container, which is created when it is missing; started: a first start was due, and is done. */
-async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id: string; started: boolean }> {
+async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id: string; want: Desired; started: boolean }> {
   const { domain, container } = request;
   await settleSite(siteNames(domain)).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   const settings = await loadSettings([domain]);
@@ -168,21 +164,21 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
     const id = await firstStart(docker, { want, loaded, workload, ready, report }).catch((error: unknown) => {
       throw new FinalError(`its first start failed: ${reasonOf(error)}`, { cause: error });
     });
-    return { id, started: true };
+    return { id, want, started: true };
   }
   for (const directory of want.dataDirs) {
     // Never made here: an empty directory in place of lost data would look like a new site.
     await requireBelow(paths.stateDir, directory).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   }
   await docker.ensureNetwork(networkOf(settings.ranges.containers));
-  if (found) {
+  if (found && !await isIncomplete(docker, want)) {
     await writeAtomic({ path: want.names.cidFile, content: `${found.id}\n` });
-    return { id: found.id, started: false };
+    return { id: found.id, want, started: false };
   }
   await ensureImage({ docker, report }, loaded);
   const id = await createContainer(docker, want);
   console.error(`created the missing container ${container}`);
-  return { id, started: false };
+  return { id, want, started: false };
 }
 
 async function setStatus(status: string): Promise<void> {

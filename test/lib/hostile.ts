@@ -118,3 +118,26 @@ test('a reader of units sees what an unescaped value would do', (t) => {
   const want = desired(withWorkload(site, { ready: { path: hostile['a line break and a section'] ?? '', timeoutMs: 1000 } }), addressAt(5000, builtIn.ranges), 'x', raw);
   t.true(shapeOf(readUnit(unitText(want, 'service'))).includes('Service.ExecStartPre'));
 });
+
+const ofServices = ['image', 'command', 'entrypoint', 'working_dir', 'user', 'hostname', 'restart', 'stop_signal', 'stop_grace_period', 'shm_size', 'tmpfs', 'volumes.0', 'labels.KEY', 'environment.KEY', 'environment.0',
+  'depends_on.0', 'cap_add.0', 'cap_drop.0', 'security_opt.0', 'networks.0', 'network_mode', 'pid', 'ipc', 'userns_mode', 'healthcheck.test', 'expose.0', 'ports.0', 'devices.0', '*'];
+const composed = desiredOf({ site: 'domain: example.com\ncompose: {entrypoint: web, project: {services: {web: {image: x}, other: {image: x}}}}\n' });
+
+for (const key of ofServices) {
+  test(`hostile text in ${key} of a service is refused with its place, or stays in its container`, (t) => {
+    for (const [name, value] of hostileFor(key.startsWith('volumes') ? ['volumes', '0'] : [key]).map(([what, text]): [string, string] => [what, key.startsWith('volumes') ? `${text}:/x` : text])) {
+      const service = { image: 'x', ...holding(key.split('.'), value) as object };
+      try {
+        const want = desiredOf({ site: stringify({ domain: 'example.com', compose: { entrypoint: 'web', project: { services: { web: { image: 'x' }, other: service } } } }, { lineWidth: 0 }) });
+        for (const kind of [...kinds, 'entry-slice'] as const) t.is(unitText(want, kind).replace(/^TimeoutStopSec=.*$/m, ''), unitText(composed, kind).replace(/^TimeoutStopSec=.*$/m, ''), `${name}: ${kind}`);
+        const spec = want.project?.containers.find((container) => container.service === 'other')?.spec;
+        for (const { Source } of spec?.HostConfig.Mounts ?? []) t.regex(Source, /^\/var\/lib\/sitegen\/sites\/example\.com\/data(\/(?!\.\.?(\/|$))[^/]+)*$/, name);
+        t.deepEqual(Object.keys(spec?.HostConfig ?? {}).filter((each) => /Privileged|Devices|PidMode|UsernsMode|Binds|PortBindings/.test(each)), [], name);
+        t.deepEqual([spec?.HostConfig.CapDrop, spec?.HostConfig.CgroupParent, spec?.Labels['sitegen.domain']], [['ALL'], want.names.appSlice, 'example.com'], name);
+      } catch (error) {
+        t.true(error instanceof SitegenError, `${name}: ${String(error)}`);
+        t.regex((error as Error).message, /^\/etc\/sitegen\/sites\/example\.com\.yaml:\d+: compose\.project/, name);
+      }
+    }
+  });
+}

@@ -141,6 +141,7 @@ ready: {path: '/100%"ready"\\', timeout: 90s}
 stop: {timeout: 15s}
 `,
 });
+const project = desiredOf({ site: 'domain: my-site.example.com\ncompose: {entrypoint: "web:8080", project: {services: {web: {image: x}, db: {image: y, stop_grace_period: 1m}}}}\n' });
 const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
   service: () => unitText(full, 'service'),
@@ -148,8 +149,10 @@ const rendered: Record<string, () => Promise<string> | string> = {
   listen: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\nlisten: ["25:2525"]\n' }).files.find(({ path }) => path.includes('sitegen-listen@'))?.content ?? '',
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
+  'entry-slice': () => unitText(project, 'entry-slice'),
+  'service-of-a-project': () => unitText(project, 'service'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
-  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge }, refuseSpecial),
+  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge }, refuseSpecial),
 };
 
 for (const [name, make] of Object.entries(rendered)) {

@@ -116,6 +116,7 @@ test('a short name is nobody\'s domain, and its own', (t) => {
 test('all names of a domain', (t) => {
   const slice = String.raw`site-my\x2dsite.org.slice`;
   const appSlice = String.raw`site-my\x2dsite.org-app.slice`;
+  const entrySlice = appSlice.replace(/\.slice$/, '-entry.slice');
   t.deepEqual(siteNames('my-site.org'), {
     domain: 'my-site.org',
     id: 'my-site.org',
@@ -160,6 +161,8 @@ test('all names of a domain', (t) => {
     stateLock: '/run/sitegen/sites/my-site.org.state',
     cgroup: `/sys/fs/cgroup/site.slice/${slice}`,
     appCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}`,
+    entrySlice,
+    entryCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}/${entrySlice}`,
     certDir: '/var/lib/sitegen/certs/my-site.org',
     routerCert: '/var/lib/sitegen/router/certs/my-site.org.pem',
     acceptedCert: '/var/lib/sitegen/acme/my-site.org.pem',
