@@ -131,7 +131,7 @@ exec /usr/bin/env node /usr/lib/sitegen/sitegen.mjs "$@"
 EOF
 chmod 755 /usr/bin/sitegen
 
-install -d -m 755 /etc/sitegen /etc/sitegen/sites /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
+install -d -m 755 /etc/sitegen /etc/sitegen/sites /etc/sitegen/apps /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
 install -d -m 700 /var/lib/sitegen/{certs,acme,backup,git,rehearsal} /etc/sitegen/keys
 install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml

@@ -1,6 +1,9 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
+import { notesFor } from '../lib/pure/app-env.ts';
+import { describeWorkload } from '../lib/pure/describe-app.ts';
 import { kinds, type Kind } from '../lib/pure/kinds.ts';
+import { formatBytes } from '../lib/pure/quantities.ts';
 import type { AddPlan } from '../lib/usecases/add.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
 import { print, report } from './output.ts';
@@ -83,6 +86,10 @@ export const addCommand: CommandModule<object, Options> = {
     const ports = (plan.loaded.site.workload?.listen ?? []).map((port) => port.public);
     if (container) print(`${names.domain} is asleep at ${[`${address.site}:80`, ...ports.map((port) => `port ${port}`)].join(', ')}; the first visit wakes it`);
     else print(`${names.domain} is served by the router`);
+    const { app } = plan.loaded;
+    for (const line of notesFor(app?.file.notes, names.domain)) report(line);
+    if (app?.file.warning !== undefined) report(`warning: ${app.name}: ${app.file.warning}`);
+    if (plan.secretsMade.length > 0) report(`made ${plan.secretsMade.join(', ')}: sitegen secrets ${names.domain}`);
     const warning = backupWarning(plan.loaded, plan.change.defaults);
     if (warning !== undefined) report(`warning: ${warning}`);
     report(`try it here:  curl --insecure --resolve ${names.domain}:443:127.0.0.1 https://${names.domain}/`);
@@ -90,11 +97,18 @@ export const addCommand: CommandModule<object, Options> = {
   },
 };
 
-function printPlan({ want, settings, missing, loaded, change }: AddPlan): void {
+function printPlan({ want, settings, images, loaded, change }: AddPlan): void {
   print(`create ${want.names.settingsFile}`);
   for (const line of settings.trimEnd().split('\n')) print(`    ${line}`);
   for (const directory of want.dataDirs) print(`make directory ${directory}`);
-  for (const image of missing) print(`${loaded.app && loaded.app.context.length > 0 ? 'build' : 'pull'} image ${image}`);
+  const { app } = loaded;
+  if (app?.file.warning !== undefined) print(`warning: ${app.name}: ${app.file.warning}`);
+  const about = app?.file.size === undefined ? '' : `, about ${app.file.size}`;
+  for (const { origin, bytes } of images) {
+    if (bytes === undefined) print(`${{ build: 'build', tar: 'load', pull: 'pull' }[origin.way]} image ${origin.reference}${about}`);
+    else print(`image ${origin.reference} is there, ${formatBytes(bytes)}`);
+  }
+  for (const line of describeWorkload(loaded.site, want)) print(line);
   if (want.container) print(`create container ${want.names.container} at ${want.address.container}`);
   for (const { name } of want.project?.containers ?? []) if (name !== want.names.container) print(`create container ${name}`);
   for (const file of want.files) print(`create ${file.path}`);

@@ -5,6 +5,7 @@ import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
 import { adoptCommand } from './adopt.ts';
 import { alarmsCommand } from './alarms.ts';
+import { appsCommand } from './apps.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { buddyCommand } from './buddy.ts';
 import { backupCommand } from './backup.ts';
@@ -12,6 +13,7 @@ import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { imageCommand } from './image.ts';
 import { importCommand } from './import.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
@@ -24,6 +26,7 @@ import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
 import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
+import { secretsCommand } from './secrets.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { timelineCommand } from './timeline.ts';
@@ -68,6 +71,9 @@ const parser = yargs(hideBin(process.argv))
   .command(shellCommand)
   .command(composeCommand)
   .command(jobsCommand)
+  .command(appsCommand)
+  .command(secretsCommand)
+  .command(imageCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)

@@ -9,6 +9,7 @@ import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
 import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
+import { imageOf, runOnce, type ImageState } from './docker/images.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
 export interface ContainerState {
@@ -77,11 +78,21 @@ export interface Docker {
   /** Removes a container of ours, and its project, running or not; one that is missing counts as removed. */
   remove(name: string, domain: string): Promise<void>;
   hasImage(reference: string): Promise<boolean>;
+  /** Undefined when there is none of this name. */
+  imageState(reference: string): Promise<ImageState | undefined>;
   removeImage(reference: string): Promise<void>;
   /** Fetches an image from its registry; `report` gets a line now and then. */
   pull(reference: string, report: (line: string) => void): Promise<void>;
-  /** Builds an image from files, with the classic builder, so that `FROM scratch` needs no registry. */
-  build(reference: string, files: readonly ContextFile[]): Promise<void>;
+  /** Builds an image from files, with the classic builder, so that `FROM scratch` needs no registry. `base` is its ARG BASE; `fresh` takes nothing from the cache. */
+  build(reference: string, files: readonly ContextFile[], options?: { base?: string | undefined; fresh?: boolean }): Promise<void>;
+  /** Takes in the images of a file that "docker save" has written. */
+  load(file: string): Promise<void>;
+  /** All images that have a name. */
+  images(): Promise<ImageState[]>;
+  /** Digest that a registry has for a name now, without fetching the image. */
+  newestDigest(reference: string): Promise<string>;
+  /** Runs a program in a new container of an image, which is removed again, without any of a site's data. */
+  runOnce(reference: string, argv: readonly string[], limitMs: number): Promise<{ exitCode: number; output: string }>;
   /** Makes the network of all sites when it is missing. Throws when one with other ranges is there. */
   ensureNetwork(range: { subnet: string; gateway: string; dynamic: string }): Promise<boolean>;
   /** Names and IPv4 ranges of all other networks. */
@@ -121,6 +132,16 @@ export function connectDocker(): Docker {
       throw dockerError(`look at container ${name}`, error);
     }
   };
+
+  const imageState = (reference: string) => attempt(`look at image ${reference}`, async () => {
+    try {
+      const { Created, ...image } = await api.getImage(reference).inspect();
+      return imageOf({ ...image, Created: Date.parse(Created) / 1000 });
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw error;
+    }
+  });
 
   return {
     find,
@@ -190,15 +211,8 @@ export function connectDocker(): Docker {
       }
       await attempt(`remove what belongs to container ${name}`, () => removeMembers(api, name));
     },
-    hasImage: (reference) => attempt(`look at image ${reference}`, async () => {
-      try {
-        await api.getImage(reference).inspect();
-        return true;
-      } catch (error) {
-        if (statusOf(error) === 404) return false;
-        throw error;
-      }
-    }),
+    imageState,
+    hasImage: async (reference) => await imageState(reference) !== undefined,
     removeImage: (reference) => attempt(`remove image ${reference}`, async () => {
       await api.getImage(reference).remove();
     }),
@@ -206,10 +220,22 @@ export function connectDocker(): Docker {
       const tagged = /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
       await follow(api, await api.pull(tagged), report);
     }),
-    build: (reference, files) => attempt(`build image ${reference}`, async () => {
+    build: (reference, files, { base, fresh = false } = {}) => attempt(`build image ${reference}`, async () => {
       const context = await pack(files);
-      await follow(api, await api.buildImage(context, { t: reference, forcerm: true, version: '1' }), () => undefined);
+      // What is only on this machine has no registry to be pulled from.
+      const local = base === undefined ? [] : (await api.listImages({ filters: { reference: [base] } })).flatMap(({ RepoDigests }) => RepoDigests ?? []);
+      const options = { t: reference, forcerm: true, version: '1' as const, nocache: fresh, ...(fresh && local.length > 0 && { pull: true }), ...(base !== undefined && { buildargs: { BASE: base } }) };
+      await follow(api, await api.buildImage(context, options), () => undefined);
     }),
+    load: (file) => attempt(`load images from ${file}`, async () => {
+      await follow(api, await api.loadImage(createReadStream(file)), () => undefined);
+    }),
+    images: () => attempt('list images', async () => (await api.listImages()).map((image) => imageOf(image))),
+    newestDigest: (reference) => attempt(`look for a newer image ${reference}`, async () => {
+      const { Descriptor } = await api.getImage(reference).distribution() as { Descriptor: { digest: string } };
+      return Descriptor.digest;
+    }),
+    runOnce: (reference, argv, limitMs) => attempt(`run ${argv[0] ?? ''} in image ${reference}`, () => runOnce(api, reference, argv, limitMs)),
     ensureNetwork: (range) => attempt(`make the network ${shared.network}`, async () => {
       const present = await api.listNetworks({ filters: { name: [shared.network] } });
       const ours = present.find((network) => network.Name === shared.network);

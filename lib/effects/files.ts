@@ -148,10 +148,14 @@ export async function exists(target: string): Promise<boolean> {
  * Makes a directory below a root that a container may have written to.
  * @throws SitegenError when a link stands in its way, which would lead out of the root
  */
-export async function makeBelow(root: string, directory: string): Promise<void> {
+export async function makeBelow(root: string, directory: string, owner?: { uid: number; gid: number }): Promise<void> {
   try {
     await fs.mkdir(root, { recursive: true, mode: 0o755 });
-    for (const at of stepsBelow(root, directory)) if (!await isDirectory(at)) await fs.mkdir(at, { mode: 0o755 });
+    for (const at of stepsBelow(root, directory)) {
+      if (await isDirectory(at)) continue;
+      await fs.mkdir(at, { mode: 0o755 });
+      if (owner && at === path.join(directory)) await fs.lchown(at, owner.uid, owner.gid);
+    }
   } catch (error) {
     throw fileError('make', directory, error);
   }

@@ -1,5 +1,7 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
+import { envFaults } from './app-env.ts';
+import { migrateApp } from './app-migrations.ts';
 import { reasonOf, SitegenError } from './errors.ts';
 import { readProject, servicesSaid } from './compose/read.ts';
 import { paths, siteNames } from './names.ts';
@@ -31,9 +33,9 @@ export function parseDefaults(text: string, file: string): DefaultsFile {
   return parseWith(defaultsSchema, text, file);
 }
 
-/** Reads an app's definition. Errors as for `parseSite`. */
+/** Reads an app's definition, be it of an earlier form. Errors as for `parseSite`. */
 export function parseApp(text: string, file: string): AppFile {
-  return parseWith(appSchema, text, file, (app) => [...volumeFaults(app.volumes ?? []), ...servicesSaid(app).map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }))]);
+  return parseWith(appSchema, text, file, (app) => [...volumeFaults(app.volumes ?? []), ...envFaults(app.env ?? {}), ...servicesSaid(app).map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }))], migrateApp);
 }
 
 /**
@@ -79,7 +81,7 @@ export function mayMention(text: string, domain: string): boolean {
   return text.toLowerCase().includes(domain) || /[^\0-\x7f]|\\/.test(text);
 }
 
-function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[]): z.output<Schema> {
+function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[], migrate?: Migrate): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const broken = document.errors[0];
@@ -88,14 +90,17 @@ function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file:
   }
   let value: unknown;
   try {
-    value = withoutEmpty(document.toJS({ maxAliasCount: 20 }) ?? {}, schema);
+    value = document.toJS({ maxAliasCount: 20 }) ?? {};
   } catch (error) {
     throw new SitegenError(`${file}:${lineOfAlias(document, lines)}: is not valid YAML: ${reasonOf(error)}`, { cause: error });
   }
+  const migrated = migrate?.(value) ?? { value };
+  if ('value' in migrated) value = withoutEmpty(migrated.value, schema);
   const result = schema.safeParse(value);
-  const faults = result.success ? (check?.(result.data) ?? []) : result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
+  const faults = 'fault' in migrated ? [migrated.fault] : result.success ? (check?.(result.data) ?? []) : result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
   if (result.success && faults.length === 0) return result.data;
-  const texts = faults.map(({ path, message }) => `${file}:${lineOf(document, path, lines)}: ${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`);
+  const written = 'written' in migrated ? migrated.written : undefined;
+  const texts = faults.map(({ path, message }) => ({ path: written?.(path) ?? path, message })).map(({ path, message }) => `${file}:${lineOf(document, path, lines)}: ${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`);
   throw new SitegenError(texts.join('\n'), { hint: `all keys are explained in ${paths.settings}/example-site.yaml and ${paths.codeDir}/templates/sitegen.yaml` });
 }
 
@@ -110,6 +115,9 @@ function lineOfAlias(document: Document, lines: LineCounter): number {
   });
   return line;
 }
+
+/** Brings what was read into the form that the schema knows. */
+type Migrate = (value: unknown) => { value: unknown; written?: (path: readonly PropertyKey[]) => PropertyKey[] } | { fault: Fault };
 
 interface Fault {
   path: PropertyKey[];

@@ -8,7 +8,7 @@ import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
+import { hasAddress, type Limits, type Owner, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 export type { ContainerSpec } from './container-spec.ts';
@@ -38,12 +38,18 @@ export interface Desired {
   project: DesiredProject | undefined;
   /** Each new container has something to do before it is visited. */
   launches: boolean;
+  /** Data of another image has something to do in the first container of this one. */
+  upgrades: boolean;
+  /** Secrets without which there can be no container. */
+  missingSecrets: readonly string[];
   /** False when the router answers without anything of systemd's. */
   hasSocket: boolean;
   /** Directories that must exist before the container can start. */
   dataDirs: readonly string[];
   /** What else must be there, and is not made. */
   dataFiles: readonly string[];
+  /** Who owns those of them that are made for others than root. */
+  owners: ReadonlyMap<string, Owner>;
 }
 
 /** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
@@ -89,8 +95,11 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     container,
     project,
     launches: workload?.hooks.launch !== undefined,
+    upgrades: workload?.hooks.upgrade !== undefined,
+    missingSecrets: (workload?.missingSecrets ?? []).map(({ name }) => name),
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
+    owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
   };
 }
 

@@ -76,6 +76,10 @@ export interface SiteNames {
   /** There, with a word a line, while the first container has to install the site or load its dump.
    * In the site's own tree, so that whatever replaces the data brings its own. */
   pendingFile: string;
+  /** Secrets that were made for its app, for when its settings are lost; root's alone. */
+  secretsFile: string;
+  /** The image that its data was last used with. */
+  imageFile: string;
   /** What is made ready to become `siteDir`, and what has been it; no domain begins with "_". */
   nextDir: string;
   /** flock(2): held while that is being done. */
@@ -192,6 +196,8 @@ export function siteNames(domain: string): SiteNames {
     dumpLock: `${paths.runDir}/sites/${id}.dump`,
     pushLock: `${paths.runDir}/sites/${id}.push`,
     pendingFile: `${siteDir}/meta/pending`,
+    secretsFile: `${siteDir}/meta/made-secrets.json`,
+    imageFile: `${siteDir}/meta/image`,
     nextDir: `${paths.stateDir}/sites/_next_${id}`,
     restoreLock: `${paths.runDir}/sites/${id}.restore`,
     formerDir: `${paths.stateDir}/sites/_former_${id}`,

@@ -5,6 +5,8 @@ export const paths = {
   settings: '/etc/sitegen',
   defaultsFile: '/etc/sitegen/sitegen.yaml',
   sitesDir: '/etc/sitegen/sites',
+  /** The admin's own apps; they stand in for those of the catalogue. */
+  appsDir: '/etc/sitegen/apps',
   unitsDir: '/etc/systemd/system',
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
@@ -55,6 +57,8 @@ export const paths = {
   startsDir: '/run/sitegen/starts',
   /** What all sites may hold together, bytes, and how many percent of their swap count to it, for the shim. */
   budgetFile: '/run/sitegen/budget',
+  /** A file for each image that sitegen has pulled, loaded or built. */
+  imagesDir: '/var/lib/sitegen/images',
   /** A file for each process that works in a container for an admin. */
   usesDir: '/run/sitegen/uses',
   /** How many sites may start at once, for the shim. */

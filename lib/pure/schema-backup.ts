@@ -39,6 +39,7 @@ const hooks = z.strictObject({
   install: argv().describe('run once, in the first container, while there is no data'),
   load: argv().describe('run in the first container after data came from a backup, before the dump is loaded'),
   launch: argv().describe('run in each new container, before it is visited'),
+  upgrade: argv().describe('run in the first container of another image than the one before, with data of that one; both names are added as arguments'),
   rename: argv().describe('run when the site gets another domain; old and new one are added as arguments'),
   timeout: span().describe('how long each may take; 10min unless given'),
   service: serviceField('they run in'),

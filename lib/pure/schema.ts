@@ -3,6 +3,8 @@ import { rangeFault } from './addresses.ts';
 import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { appEnv, appFields } from './schema-app.ts';
+import { image, siteImageFields } from './schema-image.ts';
 import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { composeFields } from './compose/schema.ts';
@@ -49,14 +51,19 @@ const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\
 const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()], 'is not a value: write text, a number, true or false').transform(String)
   .refine((value) => !value.includes('\0'), 'must not contain a zero byte'));
 
-const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
 const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: use small letters, digits and hyphens');
 
+const owners = z.record(
+  text().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/, 'is not a directory below the site\'s data'),
+  z.string('is not an owner: write "uid:gid" in numbers, such as "33:33"').regex(/^\d{1,9}:\d{1,9}$/, 'is not an owner: write "uid:gid" in numbers, such as "33:33"'),
+);
+
 const workloadFields = {
-  image: image().describe('Docker image, present or pulled').optional(),
+  image: image().describe('Docker image, present or pulled; or where it comes from').optional(),
   port: port().describe('port the container listens on').optional(),
   env: env.describe('environment of the container').optional(),
   volumes: z.array(volume()).describe('directories kept in the site\'s data, as directory:/path/in/the/container[:ro]').optional(),
+  owners: owners.describe('who owns directories of the data when they are made: uid:gid by the directory\'s name; root unless given').optional(),
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
@@ -74,6 +81,7 @@ export const siteSchema = z.strictObject({
   compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
   ...siteDataFields,
+  ...siteImageFields,
   ...entryFields,
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
@@ -82,9 +90,10 @@ export const siteSchema = z.strictObject({
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
   if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
+  if (typeof value.image === 'object' && value.image.build === '.') context.addIssue({ code: 'custom', message: 'is the folder of an app: write an absolute path', path: ['image', 'build'] });
   if (first === undefined || first === 'app' || first === 'image' || first === 'compose') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -94,15 +103,12 @@ export const siteSchema = z.strictObject({
   }
 });
 
-/** `templates/apps/<name>/app.yaml`. */
+/** `templates/apps/<name>/app.yaml`, and the admin's own in `/etc/sitegen/apps`. */
 export const appSchema = z.strictObject({
-  description: text().describe('one line for the list of apps'),
-  build: z.strictObject({
-    hostFiles: z.record(z.string(), z.string().startsWith('/'))
-      .describe('files of the host that the build context needs: name in the context, path on the host').optional(),
-  }).describe('the image is built from the Dockerfile in this folder').optional(),
+  ...appFields,
   ...workloadFields,
-}).refine((value) => (value.build === undefined) !== (value.image === undefined), 'needs either build or image');
+  env: appEnv.describe('environment of the container; {secret: 24} is made for each site').optional(),
+}).refine((value) => value.image !== undefined, 'needs image');
 
 const range = (what: string) => z.string()
   .superRefine((value, context) => {

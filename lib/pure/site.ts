@@ -1,3 +1,4 @@
+import { resolveEnv, type MissingSecret } from './app-env.ts';
 import { directoryOf } from './config.ts';
 import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
@@ -11,6 +12,7 @@ import { directoriesOf, resolveProject, serviceOf, type Project } from './compos
 import { portOf } from './compose/read.ts';
 import { kinds } from './kinds.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
+import { imageSettings, type ImageSettings } from './schema-image.ts';
 
 /** A site with everything decided: presets and defaults are resolved away. */
 export interface Site {
@@ -46,7 +48,13 @@ export interface Workload {
   /** Ports for the world, in the order of their numbers. */
   listen: readonly ListenPort[];
   env: Readonly<Record<string, string>>;
+  /** Of its environment what the app wants made for it, and is not yet. */
+  missingSecrets: readonly MissingSecret[];
   mounts: readonly Mount[];
+  /** Owners of directories below its data, by name. */
+  owners: Readonly<Record<string, Owner>>;
+  /** A newer image is taken without being asked for. */
+  updates: 'auto' | 'report';
   limits: Limits;
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
@@ -69,10 +77,18 @@ export interface Hook {
   timeoutMs: number;
 }
 
-export const hookNames = ['install', 'load', 'launch', 'rename'] as const;
+export const hookNames = ['install', 'load', 'launch', 'upgrade', 'rename'] as const;
 
-/** An image by reference, or an app whose image is built on this machine. */
-export type ImageSource = { reference: string } | { app: string; build: NonNullable<AppFile['build']> };
+/**
+ * An image by reference, loaded from a tar unless it comes from a registry; or one that is built on
+ * this machine, of an app's folder or another. `pin` is the version that was recorded.
+ */
+export type ImageSource = { reference: string; tar?: string | undefined } | { build: string; app: string | undefined; base: string | undefined; hostFiles: Readonly<Record<string, string>>; pin: string | undefined };
+
+export interface Owner {
+  uid: number;
+  gid: number;
+}
 
 /** A directory below the site's data, and where the container sees it. */
 export interface Mount {
@@ -155,12 +171,16 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   const path = file.ready?.tcp === true ? undefined : ready.path;
   const dump = file.dump ?? preset?.dump;
   const project = file.compose && resolveProject({ ...file, compose: file.compose });
+  const environment = resolveEnv(preset?.env ?? {}, file.domain, { ...file.env, ...file.secrets });
   return {
     image: project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
     project,
     port: (file.compose && portOf(file.compose)) ?? file.port ?? preset?.port ?? 80,
     listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
-    env: { ...preset?.env, ...file.env, ...file.secrets },
+    env: environment.env,
+    missingSecrets: environment.missing,
+    owners: toOwners({ ...preset?.owners, ...file.owners }),
+    updates: file.update ?? 'report',
     mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
@@ -208,10 +228,23 @@ function toHooks(hooks: NonNullable<SiteFile['hooks']>, where: { service?: strin
 }
 
 function imageOf(file: SiteFile, app: { name: string; file: AppFile } | undefined): ImageSource {
-  const reference = file.image ?? app?.file.image;
-  if (reference !== undefined) return { reference };
-  if (app?.file.build) return { app: app.name, build: app.file.build };
-  throw new SitegenError(`${file.domain}: has neither image nor app`);
+  const given = file.image ?? app?.file.image;
+  if (given === undefined) throw new SitegenError(`${file.domain}: has neither image nor app`);
+  const { pull, build, base, hostFiles = {}, name = '', tar }: ImageSettings = imageSettings(given);
+  if (build !== undefined) return { build, app: file.image === undefined ? app?.name : undefined, base, hostFiles, pin: file.pin };
+  return pull === undefined ? { reference: name, tar } : { reference: pinned(pull, file.pin) };
+}
+
+/** The very image that a digest names, whatever the tag means by now. */
+export function pinned(reference: string, digest: string | undefined): string {
+  return digest?.startsWith('sha256:') === true ? `${reference.replace(/@.*$/, '').replace(/:[^/:]*$/, '')}@${digest}` : reference;
+}
+
+function toOwners(owners: Readonly<Record<string, string>>): Record<string, Owner> {
+  return Object.fromEntries(Object.entries(owners).map(([directory, owner]) => {
+    const [uid = 0, gid = 0] = owner.split(':').map(Number);
+    return [directory, { uid, gid }];
+  }));
 }
 
 function toMount(volume: string): Mount {

@@ -1,5 +1,5 @@
 import { hasOnlyDirectories } from '../effects/site-tree.ts';
-import { exists, linkInto, makeBelow, mayWrite, remove, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, mayWrite, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
@@ -10,7 +10,7 @@ import { jobPattern, listenPattern, parseAlias, parseDomain, paths, siteNames, u
 import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { createContainer, ensureImage, missingImages, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, makeDataDir, plannedImages, removeContainer, type PlannedImage } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
@@ -19,6 +19,7 @@ import { portFaults } from './listen.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
+import { withSecrets } from './secrets.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -51,8 +52,10 @@ export interface AddPlan {
   want: Desired;
   loaded: LoadedSite;
   settings: string;
-  /** Images that have to be built or pulled first. */
-  missing: readonly string[];
+  /** What its containers are made of. */
+  images: readonly PlannedImage[];
+  /** Names of secrets that were made for it. */
+  secretsMade: readonly string[];
   change: RouterChange;
 }
 
@@ -103,13 +106,21 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
     want,
     loaded,
     settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
-    missing: want.container ? await missingImages(deps, loaded) : [],
+    images: want.container ? await plannedImages(deps, loaded) : [],
+    secretsMade: [],
     change: {
       defaults,
       published: await publishedOf([loaded], offsets, defaults, false),
       domains: new Set([domain]),
     },
   };
+}
+
+/** Plans it once before anything is made for it, and once more with that in its settings. */
+async function planWithSecrets(deps: Pick<Deps, 'docker'>, request: AddRequest): Promise<AddPlan> {
+  const plan = await planAdd(deps, request);
+  const text = await withSecrets({ ...plan.loaded, text: plan.settings });
+  return text === undefined ? plan : { ...await planAdd(deps, { ...request, text }), secretsMade: plan.want.missingSecrets };
 }
 
 /**
@@ -137,26 +148,28 @@ export function backupWarning({ site }: Pick<LoadedSite, 'site'>, { backup }: De
  * @param interrupted once aborted, the next step counts as failed
  */
 export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSignal): Promise<AddPlan> {
-  const plan = await planAdd(deps, request);
+  const hadData = await exists(siteNames(parseDomain(request.domain)).siteDir);
+  const plan = await planWithSecrets(deps, request);
   const { want, loaded } = plan;
   const { names } = want;
-  const undo: (() => Promise<void>)[] = [];
+  // Secrets are written down beside the data before there is anything else of it.
+  const undo: (() => Promise<void>)[] = hadData ? [] : [() => remove(names.siteDir)];
   const act = async (action: () => Promise<unknown>, back: () => Promise<void>) => {
     if (interrupted?.aborted) throw new SitegenError(`${names.domain}: interrupted, nothing is left of it`);
     undo.push(back);
     await action();
   };
-  const hadData = await exists(names.siteDir);
   try {
     await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
-    if (plan.missing.length > 0) {
-      await act(() => ensureImage(deps, loaded), async () => { for (const image of plan.missing) if (await deps.docker.hasImage(image)) await deps.docker.removeImage(image); });
+    const missing = plan.images.filter(({ bytes }) => bytes === undefined).map(({ origin }) => origin.reference);
+    if (missing.length > 0) {
+      await act(() => ensureImage(deps, loaded), async () => { for (const image of missing) if (await deps.docker.hasImage(image)) await deps.docker.removeImage(image); });
     }
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
-      async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
-      async () => { if (!hadData) await remove(names.siteDir); },
+      async () => { for (const directory of want.dataDirs) await makeDataDir(want, directory); },
+      () => Promise.resolve(),
     );
     const pending = request.pending ?? await toInstall();
     if (pending) await act(() => writePending(names, pending), () => remove(names.pendingFile));

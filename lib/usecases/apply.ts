@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
@@ -7,13 +7,14 @@ import { bothUnits, enabledLink, isJobTimer, paths, shared, siteNames, timerStam
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
-import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { planApply, type Plan } from './plan.ts';
 import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
+import { recordSecrets } from './secrets.ts';
 import { settleSite } from './swap.ts';
 import { loadDefaults, type Fault } from './settings.ts';
 
@@ -32,7 +33,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
   result.done.push(...await prepareMachine(deps, await loadDefaults()));
-  const { plans, faults, actual, change } = await planApply(deps, domains);
+  const { plans, faults, actual, change } = await planApply(deps, domains, (loaded) => recordSecrets(loaded, deps.report));
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
@@ -174,12 +175,12 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
 }
 
 /** A site without any data is installed, but for one that has a backup, whose data was lost. */
-async function makeDirectory({ domain, loaded }: Plan, directory: string): Promise<void> {
+async function makeDirectory({ domain, loaded, want }: Plan, directory: string): Promise<void> {
   const names = siteNames(domain);
   // An empty one in its place would look as if the exchange had been finished.
   await settleSite(names);
   const install = directory === names.dataDir && !await exists(directory) && loaded?.site.workload?.hooks.install !== undefined && !await exists(names.repository);
-  await makeBelow(paths.stateDir, directory);
+  await makeDataDir(want ?? { owners: new Map() }, directory);
   if (install) await writePending(names, pendingOf({ install }));
 }
 

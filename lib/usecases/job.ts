@@ -157,7 +157,7 @@ async function wakeQuietly({ systemd, docker, signal }: JobDeps, { names, name, 
     const visitor = `its next visitor causes that, or: sitegen start ${names.domain}`;
     if (!await isInactive(systemd, names)) return 'visited';
     if (!found) return { skipped: `its container has to be made first: ${visitor}` };
-    if (await needsFirstStart(names, workload, found.id)) {
+    if (await needsFirstStart({ names, upgrades: workload.hooks.upgrade !== undefined, container: { Image: asked.loaded.image } }, workload, found.id)) {
       return { skipped: `its first start has to ${describePending(await readPending(names) ?? pendingOf({}))} yet: ${visitor}` };
     }
     // Should we be killed, the idle round puts the site to sleep.

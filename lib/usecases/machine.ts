@@ -16,7 +16,7 @@ import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
 import { tellBudget } from './idle-memory.ts';
-import { templatesDir } from './settings.ts';
+import { templatesDir } from './apps.ts';
 
 /** What use cases act through. */
 export interface Deps {

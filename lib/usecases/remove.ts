@@ -14,6 +14,7 @@ import { removeCheckout } from './pull.ts';
 import { stopSite } from './quiet.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
 import { readMaps } from './router-files.ts';
+import { keepSecrets } from './secrets.ts';
 import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
 
 /** What a removal takes away. */
@@ -70,6 +71,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
     if (isJobTimer(unit)) await remove(timerStamp(unit));
   }
   for (const unit of units) await deps.systemd.resetFailed(unit);
+  if (!plan.purge) await keepSecrets(names);
   await remove(names.settingsFile);
   // Or what comes back under this name would be forwarded.
   await remove(names.fenceFile);

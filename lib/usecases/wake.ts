@@ -153,7 +153,7 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
   const found = await docker.find(container, domain).catch((error: unknown) => {
     throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
   });
-  if (workload && await needsFirstStart(want.names, workload, found?.id)) {
+  if (workload && await needsFirstStart(want, workload, found?.id)) {
     await docker.ensureNetwork(networkOf(settings.ranges.containers));
     await ensureImage({ docker, report }, loaded);
     const ready = async () => {

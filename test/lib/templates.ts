@@ -1,6 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { parse, stringify } from 'yaml';
+import { notesFor } from '../../lib/pure/app-env.ts';
 import { keysAt, parseApp, parseDefaults, parseSite } from '../../lib/pure/config.ts';
 import { builtInEntry } from '../../lib/pure/entry.ts';
 import { builtInRouter } from '../../lib/pure/haproxy.ts';
@@ -8,9 +10,10 @@ import { paths, shared } from '../../lib/pure/names.ts';
 import { refuseSpecial, render } from '../../lib/pure/render.ts';
 import { appSchema, defaultsSchema, siteSchema } from '../../lib/pure/schema.ts';
 import { kinds } from '../../lib/pure/kinds.ts';
+import { imageSettings } from '../../lib/pure/schema-image.ts';
 import { entryFields } from '../../lib/pure/schema-entry.ts';
 import { builtIn, rangesOf } from '../../lib/pure/site.ts';
-import { desiredOf, repository, unitText } from './_site.ts';
+import { containerOf, desiredOf, repository, unitText } from './_site.ts';
 
 const read = (file: string) => readFile(`${repository}/${file}`, 'utf8');
 
@@ -62,7 +65,8 @@ test('a schema\'s keys are found at all levels', (t) => {
 
 test('the example of a site shows every key that the schema knows, and no other', async (t) => {
   const text = withCommentedKeys(await read('templates/example-site.yaml'));
-  t.deepEqual([...new Set(documentKeys(parse(text), siteSchema))].sort(), schemaKeys(siteSchema).sort());
+  // The long form of an image is explained in docs/apps.md.
+  t.deepEqual([...new Set(documentKeys(parse(text), siteSchema))].sort(), schemaKeys(siteSchema).filter((key) => !key.startsWith('image.')).sort());
 });
 
 test('everything that the example of a site shows is valid where it belongs', async (t) => {
@@ -126,10 +130,34 @@ test('every key that people write says what it is for', (t) => {
   }
 });
 
-test('the apps of the catalogue are valid', async (t) => {
-  const app = parseApp(await read('templates/apps/welcome/app.yaml'), 'app.yaml');
-  t.is(app.port, 80);
-  t.deepEqual(app.build, { hostFiles: { busybox: '/usr/bin/busybox' } });
+const catalogue = readdirSync(`${repository}/templates/apps`).sort();
+
+test('the catalogue has what it is said to have', (t) => {
+  t.deepEqual(catalogue, ['cozy', 'ghost', 'known', 'lamp', 'nextcloud', 'owncloud', 'trovebox', 'welcome', 'wordpress']);
+});
+
+for (const name of catalogue) {
+  test(`the app ${name} is valid, and a site of it has all that it refers to`, async (t) => {
+    const text = await read(`templates/apps/${name}/app.yaml`);
+    const app = parseApp(text, 'app.yaml');
+    const made = Object.entries(app.env ?? {}).flatMap(([key, value]) => (typeof value === 'string' ? [] : [`${key}: ${'x'.repeat(value.secret)}`]));
+    const site = `domain: shop.example.com\napp: ${name}\nsecrets: {${made.join(', ')}}\n`;
+    const want = desiredOf({ site, app: text });
+    t.deepEqual(want.missingSecrets, []);
+    t.notRegex(containerOf(want).Env.join('\n'), /\$\{/);
+    t.notRegex(notesFor(app.notes, 'shop.example.com').join('\n'), /\$\{/);
+    for (const directory of want.owners.keys()) t.true(want.dataDirs.includes(directory), directory);
+    const { build, base, hostFiles = {} } = imageSettings(app.image ?? '');
+    if (build === undefined) return;
+    const dockerfile = await read(`templates/apps/${name}/Dockerfile`);
+    t.is(/^ARG BASE$/m.test(dockerfile), base !== undefined);
+    const there = [...await readdir(`${repository}/templates/apps/${name}`), ...Object.keys(hostFiles)];
+    for (const [, files = ''] of dockerfile.matchAll(/^COPY (.+) \S+$/gm)) for (const file of files.split(' ')) t.true(there.includes(file), file);
+  });
+}
+
+test('what is not maintained says so', async (t) => {
+  t.regex(parseApp(await read('templates/apps/trovebox/app.yaml'), 'app.yaml').warning ?? '', /no longer maintained/);
 });
 
 const full = desiredOf({
