@@ -1,5 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
+import { siteNames } from '../lib/pure/names.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';
 import { withMachine, withMachineLocked } from './connect.ts';
@@ -59,7 +60,7 @@ const update: CommandModule<object, UpdateOptions> = {
         if (!json) print(`${domain}: ${what}`);
         if (check || (daily && updates !== 'auto')) continue;
         if (pin === undefined) {
-          report(`${domain}: not changed: its images are named in compose.project; change them there with sitegen edit ${domain}`);
+          report(`${domain}: not changed: its images are named in compose.project; change them in ${siteNames(domain).settingsFile}`);
           continue;
         }
         try {

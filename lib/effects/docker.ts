@@ -1,7 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import Dockerode from 'dockerode';
-import tar from 'tar-stream';
 import type { ServiceSpec } from '../pure/compose/containers.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
@@ -9,7 +6,8 @@ import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
 import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
-import { imageOf, runOnce, type ImageState } from './docker/images.ts';
+import { buildImage, imageOf, loadImages, pullImage, runOnce, type ContextFile, type ImageState } from './docker/images.ts';
+import { ensureNetwork, otherNetworks } from './docker/network.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
 export interface ContainerState {
@@ -33,9 +31,6 @@ export interface ContainerEnd {
   outOfMemory: boolean;
   error: string;
 }
-
-/** A file for a build context: its content, or the host's file to take. */
-export type ContextFile = { name: string } & ({ content: Buffer; mode: number } | { hostFile: string; size: number; mode: number });
 
 /** A container has the name of one of ours, and is not ours. */
 export class StrangerError extends SitegenError {}
@@ -216,89 +211,16 @@ export function connectDocker(): Docker {
     removeImage: (reference) => attempt(`remove image ${reference}`, async () => {
       await api.getImage(reference).remove();
     }),
-    pull: (reference, report) => attempt(`pull image ${reference}`, async () => {
-      const tagged = /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
-      await follow(api, await api.pull(tagged), report);
-    }),
-    build: (reference, files, { base, fresh = false } = {}) => attempt(`build image ${reference}`, async () => {
-      const context = await pack(files);
-      // What is only on this machine has no registry to be pulled from.
-      const local = base === undefined ? [] : (await api.listImages({ filters: { reference: [base] } })).flatMap(({ RepoDigests }) => RepoDigests ?? []);
-      const options = { t: reference, forcerm: true, version: '1' as const, nocache: fresh, ...(fresh && local.length > 0 && { pull: true }), ...(base !== undefined && { buildargs: { BASE: base } }) };
-      await follow(api, await api.buildImage(context, options), () => undefined);
-    }),
-    load: (file) => attempt(`load images from ${file}`, async () => {
-      await follow(api, await api.loadImage(createReadStream(file)), () => undefined);
-    }),
+    pull: (reference, report) => attempt(`pull image ${reference}`, () => pullImage(api, reference, report)),
+    build: (reference, files, options) => attempt(`build image ${reference}`, () => buildImage(api, reference, files, options)),
+    load: (file) => attempt(`load images from ${file}`, () => loadImages(api, file)),
     images: () => attempt('list images', async () => (await api.listImages()).map((image) => imageOf(image))),
     newestDigest: (reference) => attempt(`look for a newer image ${reference}`, async () => {
       const { Descriptor } = await api.getImage(reference).distribution() as { Descriptor: { digest: string } };
       return Descriptor.digest;
     }),
     runOnce: (reference, argv, limitMs) => attempt(`run ${argv[0] ?? ''} in image ${reference}`, () => runOnce(api, reference, argv, limitMs)),
-    ensureNetwork: (range) => attempt(`make the network ${shared.network}`, async () => {
-      const present = await api.listNetworks({ filters: { name: [shared.network] } });
-      const ours = present.find((network) => network.Name === shared.network);
-      if (ours) {
-        const subnet = ours.IPAM?.Config?.[0]?.Subnet;
-        if (ours.Options?.['com.docker.network.bridge.name'] !== shared.bridge || ours.Options['com.docker.network.bridge.enable_icc'] !== 'false') {
-          throw new SitegenError(`a Docker network called "${shared.network}" exists and is not sitegen's`, { hint: `rename or remove it: docker network rm ${shared.network}` });
-        }
-        if (subnet === range.subnet) return false;
-        throw new SitegenError(`Docker's network "${shared.network}" has the range ${subnet ?? 'of nobody'}, not ${range.subnet}`, {
-          hint: `remove all sites and "docker network rm ${shared.network}", or set network.containers back`,
-        });
-      }
-      // Only systemd's driver puts containers into slices; seen when Docker is new to sitegen.
-      const { CgroupDriver: driver } = await api.info() as { CgroupDriver?: string };
-      if (driver !== 'systemd') {
-        throw new SitegenError(`Docker manages cgroups with "${driver ?? '?'}", not with systemd`, {
-          hint: 'set "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json and restart docker',
-        });
-      }
-      await api.createNetwork({
-        Name: shared.network,
-        Driver: 'bridge',
-        IPAM: { Driver: 'default', Config: [{ Subnet: range.subnet, Gateway: range.gateway, IPRange: range.dynamic }] },
-        Options: { 'com.docker.network.bridge.name': shared.bridge, 'com.docker.network.bridge.enable_icc': 'false' },
-      });
-      return true;
-    }),
-    otherNetworks: () => attempt('list networks', async () => {
-      const networks = await api.listNetworks();
-      return networks.filter((network) => network.Name !== shared.network)
-        .flatMap((network) => (network.IPAM?.Config ?? []).map((config) => ({ name: network.Name, subnet: config.Subnet ?? '' })))
-        .filter(({ subnet }) => subnet.includes('.'));
-    }),
+    ensureNetwork: (range) => attempt(`make the network ${shared.network}`, () => ensureNetwork(api, range)),
+    otherNetworks: () => attempt('list networks', () => otherNetworks(api)),
   };
-}
-
-async function follow(api: Dockerode, stream: NodeJS.ReadableStream, report: (line: string) => void): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    api.modem.followProgress(stream, (error: Error | null) => {
-      if (error) reject(error);
-      else resolve();
-    }, (event: { status?: string; id?: string }) => {
-      if (event.status && !event.id) report(event.status);
-    });
-  });
-}
-
-async function pack(files: readonly ContextFile[]): Promise<NodeJS.ReadableStream> {
-  const archive = tar.pack();
-  const fill = async () => {
-    for (const file of files) {
-      // A fixed time keeps Docker's build cache valid.
-      const header = { name: file.name, mode: file.mode, mtime: new Date(0) };
-      if ('content' in file) {
-        archive.entry(header, file.content);
-      } else {
-        const entry = archive.entry({ ...header, size: file.size });
-        await pipeline(createReadStream(file.hostFile), entry);
-      }
-    }
-    archive.finalize();
-  };
-  fill().catch((error: unknown) => archive.destroy(error as Error));
-  return Promise.resolve(archive as unknown as NodeJS.ReadableStream);
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import type { ContextFile } from '../effects/docker.ts';
+import type { ContextFile } from '../effects/docker/images.ts';
 import { imagesOf } from '../pure/compose/project.ts';
 import { SitegenError } from '../pure/errors.ts';
 import type { ImageSource, Site } from '../pure/site.ts';
