@@ -138,6 +138,8 @@ test('all names of a domain', (t) => {
     siteDir: '/var/lib/sitegen/sites/my-site.org',
     dataDir: '/var/lib/sitegen/sites/my-site.org/data',
     metaDir: '/var/lib/sitegen/sites/my-site.org/meta',
+    secretsFile: '/var/lib/sitegen/sites/my-site.org/meta/made-secrets.json',
+    imageFile: '/var/lib/sitegen/sites/my-site.org/meta/image',
     repository: '/var/lib/sitegen/git/my-site.org.git',
     backupState: '/var/lib/sitegen/backup/my-site.org.json',
     backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
