@@ -89,7 +89,7 @@ guestTest('WordPress of the catalogue installs itself, and its post is there aft
   // Its packages come with the base, as the guest reaches no mirror.
   await ensureWordpress(guest);
   const base = await guest.sh("docker images --format '{{.Repository}}:{{.Tag}}' test/wordpress-base | head -1");
-  await guest.sh(`cp -r /usr/lib/sitegen/templates/apps/wordpress /etc/sitegen/apps/; sed -i 's|base: .*|base: "${base}"|' /etc/sitegen/apps/wordpress/app.yaml`);
+  await guest.sh(`cp -r /usr/lib/sitegen/templates/apps/wordpress /etc/sitegen/apps/; sed -i 's|^  base: .*|  base: "${base}"|' /etc/sitegen/apps/wordpress/app.yaml`);
   try {
     const address = await guest.site(domain, '--app', 'wordpress');
     const ask = (path: string, ...more: string[]) => guest.sh(`curl --silent --max-time 180 --header 'Host: ${domain}' --header 'X-Forwarded-Proto: https' ${more.join(' ')} 'http://${address}${path}'`, { timeoutMs: 200_000 });

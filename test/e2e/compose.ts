@@ -14,8 +14,9 @@ const appGroup = `/sys/fs/cgroup/site.slice/site-${domain}.slice/site-${domain}-
  * journal that they were started, and stop.
  */
 const scripts: Readonly<Record<string, string>> = {
-  Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nRUN ["/bin/busybox", "mkdir", "/www", "/db", "/tmp"]\nCOPY web db worker migrate healthy load /usr/bin/\n',
-  web: '#!/bin/busybox sh\necho "starts: web"; trap "echo stops: web; exit 0" TERM\nmkdir -p /www/cgi-bin; printf "#!/bin/sh\\necho; wget -q -O - http://db/store\\n" > /www/cgi-bin/db; chmod 755 /www/cgi-bin/db; echo hello > /www/index.html; httpd -f -p 8080 -h /www & wait\n',
+  Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nRUN ["/bin/busybox", "mkdir", "/www", "/db", "/tmp"]\nCOPY web ask db worker migrate healthy load /usr/bin/\nCMD ["web"]\n',
+  web: '#!/bin/busybox sh\necho "starts: web"; trap "echo stops: web; exit 0" TERM\nmkdir -p /www/cgi-bin; cp /usr/bin/ask /www/cgi-bin/db; echo hello > /www/index.html; httpd -f -p 8080 -h /www & wait\n',
+  ask: '#!/bin/busybox sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"; wget -q -O - http://db/store\n',
   db: '#!/bin/busybox sh\necho "starts: db"; trap "echo stops: db; exit 0" TERM\nrm -f /tmp/ready; touch /db/store; (sleep 1; touch /tmp/ready) & httpd -f -p 80 -h /db & wait\n',
   worker: '#!/bin/busybox sh\necho "starts: worker"; trap "echo stops: worker; exit 0" TERM\nwhile :; do sleep 1000 & wait; done\n',
   migrate: '#!/bin/busybox sh\necho "starts: migrate"; [ -e /db/store ] || exit 7; echo migrated >> /db/store; exit "${MIGRATE_FAILS:-0}"\n',
@@ -65,20 +66,20 @@ guestTest('a project wakes in order, its migration runs once, and its services r
   const since = await now(guest);
   t.is((await guest.get(address, { timeoutS: 90 })).body, 'hello\n');
   await until('the worker is started', async () => (await said(guest, since, 'starts')).includes('worker'), 30_000);
-  t.is(await said(guest, since, 'starts'), 'db migrate web worker ');
+  t.is(await said(guest, since, 'starts'), 'db migrate web worker');
   t.is((await guest.get(address, { path: '/cgi-bin/db' })).body, 'migrated\n');
   await isActive(guest);
 
   const stopping = await now(guest);
   t.is((await guest.sitegen('stop', domain)).code, 0);
-  t.is(await said(guest, stopping, 'stops'), 'worker web db ');
+  t.is(await said(guest, stopping, 'stops'), 'worker web db');
   t.is(await guest.sh(`docker ps --quiet --filter label=sitegen.domain=${domain}`), '');
   t.is((await guest.status(domain)).state, 'asleep');
 
   const again = await now(guest);
   t.is((await guest.get(address, { path: '/cgi-bin/db', timeoutS: 90 })).body, 'migrated\n');
   await until('the worker is started', async () => (await said(guest, again, 'starts')).includes('worker'), 30_000);
-  t.is(await said(guest, again, 'starts'), 'db web worker ');
+  t.is(await said(guest, again, 'starts'), 'db web worker');
 });
 
 guestTest('a project freezes and thaws as one', async (t, guest) => {
@@ -95,7 +96,7 @@ guestTest('a project freezes and thaws as one', async (t, guest) => {
   await freeze(t, guest);
   const since = await now(guest);
   await guest.sh(`docker stop -t 20 site-${domain}__db >/dev/null`);
-  t.is(await said(guest, since, 'stops'), 'db ');
+  t.is(await said(guest, since, 'stops'), 'db');
 });
 
 guestTest('when the entrypoint ends so does the site, and the next visit wakes all of it', async (t, guest) => {
