@@ -109,7 +109,7 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     launches: workload?.hooks.launch !== undefined,
     upgrades: workload?.hooks.upgrade !== undefined,
     missingSecrets: (workload?.missingSecrets ?? []).map(({ name }) => name),
-    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program && program.cwd.startsWith(`${names.dataDir}/`) ? [program.cwd] : []), ...staticDirs(site, names)],
+    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
   };

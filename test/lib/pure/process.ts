@@ -39,11 +39,15 @@ test('a place of a site that has no program is refused', (t) => {
 });
 
 test('settings of a program are refused that could be no program', (t) => {
-  for (const settings of [{}, { command: ['x'], script: 'x' }, { command: [] }, { command: ['x'], cwd: '../up' }, { command: ['x'], cwd: '/a/../b' }, { command: ['x'], env: { 'A B': 1 } }, { command: ['x\0'] }, { command: ['x'], user: 'root' }]) {
+  for (const settings of [{}, { command: ['x'], script: 'x' }, { command: [] }, { command: ['x'], cwd: '../up' }, { command: ['x'], cwd: '/a/../b' }, { command: ['x'], env: { 'A B': 1 } }, { command: ['x\0'] }, { command: ['x'], user: 'root' }, { command: ['x'], cwd: './a' }, { command: ['x'], cwd: 'a ' }, { command: ['x'], cwd: 'a\tb' }, { command: ['bin/x'] }, { command: ['+/bin/sh'] }, { command: ['x'], env: { A: '\u0007' } }]) {
     t.false(processFields.safeParse(settings).success, JSON.stringify(settings));
   }
   // systemd's own signs before a program, as one for root.
-  for (const program of ['+/bin/sh', '!x', '-x', '@x', ':x', '|x']) t.throws(() => unitOf({ command: [program] }), { instanceOf: SitegenError }, program);
+  for (const program of ['+/bin/sh', '!x', '-x', '@x', ':x', '|x']) {
+    t.false(processFields.safeParse({ command: [program] }).success, program);
+    const spec = { argv: [program], cwd: '/', env: {}, listenFds: false };
+    t.throws(() => processUnit(templates.process, names, spec, [], 0), { instanceOf: SitegenError }, program);
+  }
 });
 
 test('what belongs to a container is refused beside a program, by its path', (t) => {
