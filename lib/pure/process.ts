@@ -115,12 +115,15 @@ export function sandboxOf(names: SiteNames, spec: Pick<ProcessSpec, 'cwd' | 'lis
     ['RestrictNamespaces', 'yes'],
     ['RestrictRealtime', 'yes'],
     ['RestrictSUIDSGID', 'yes'],
-    ['RestrictAddressFamilies', 'AF_UNIX AF_INET AF_INET6'],
+    // The last one for what looks at the machine's addresses, as Node does.
+    ['RestrictAddressFamilies', 'AF_UNIX AF_INET AF_INET6 AF_NETLINK'],
     ['LockPersonality', 'yes'],
     ['NoNewPrivileges', 'yes'],
     ['CapabilityBoundingSet', ''],
     ['SystemCallArchitectures', 'native'],
     ['SystemCallFilter', '@system-service'],
+    // A program that tries another call goes on without it.
+    ['SystemCallErrorNumber', 'EPERM'],
     // Other ports are other sites', or the machine's.
     ['SocketBindDeny', 'any'],
     ...(spec.listenFds ? [] : [['SocketBindAllow', `ipv4:tcp:${own.port}`] as const]),
