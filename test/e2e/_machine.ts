@@ -13,7 +13,7 @@ export async function inventory(guest: Guest): Promise<string[]> {
     find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers ! -path /var/lib/sitegen/processes ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -printf '%y %m %u %p %l\\n'
     find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -exec sha256sum {} +
     systemctl list-units --all --plain --no-legend 'site-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'
-    systemctl list-units --all --plain --no-legend 'sitegen-process@*' 'sitegen-run-*' | awk '{ print "unit", $1, $2, $3, $4 }'
+    systemctl list-units --all --plain --no-legend 'sitegen-process@*' 'sitegen-run-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'
     getent passwd | sed -n 's/^sg-/user &/p'
     docker ps --all --format 'container {{.Names}} {{.ID}} {{.State}}'
     docker network inspect sitegen --format 'network {{.Id}}'

@@ -143,7 +143,7 @@ guestTest('changed settings replace a program, a broken one answers 503 with the
     await until('its end is seen', async () => (await guest.run(['systemctl', 'is-active', '--quiet', `site-${domain}`])).code !== 0, 15_000);
     t.regex((await guest.status(domain)).reason ?? '', /ended by itself with exit code 7/);
     t.is(await ask(guest, address, '/store'), 'kept');
-    t.is((await guest.sitegen('rename', domain, renamed, '--yes')).code, 0);
+    t.is((await guest.sitegen('rename', domain, renamed)).code, 0);
     const now = (await guest.status(renamed)).address;
     t.is(await ask(guest, now, '/store'), 'kept');
     t.is(await ask(guest, now, '/say?text=on'), 'said');
