@@ -36,7 +36,7 @@ export async function makeUser(user: string, uid: number, domain: string): Promi
   // A service has it for its time, which the files of accounts do not show.
   const number = existsSync(`/run/systemd/dynamic-uid/${uid}`) ? '-' : String(uid);
   try {
-    await execute('systemd-sysusers', ['--inline', `u ${user} ${number} "sitegen: program of ${domain}" / /usr/sbin/nologin`]);
+    await execute('systemd-sysusers', ['--inline', `u ${user} ${number} "program of the site ${domain}" / /usr/sbin/nologin`]);
   } catch (error) {
     throw new SitegenError(`cannot make the user ${user}: ${(error as { stderr?: string }).stderr?.trim() ?? String(error)}`, { hint: 'run it as root', cause: error });
   }

@@ -147,7 +147,7 @@ guestTest('changed settings replace a program, a broken one answers 503 with the
     const now = (await guest.status(renamed)).address;
     t.is(await ask(guest, now, '/store'), 'kept');
     t.is(await ask(guest, now, '/say?text=on'), 'said');
-    t.is((await guest.run(['sh', '-c', `getent passwd | grep 'sitegen: program of ${domain}'`])).code, 1);
+    t.is((await guest.run(['sh', '-c', `getent passwd | grep 'program of the site ${domain}'`])).code, 1);
   } finally {
     for (const each of [domain, renamed]) await guest.sitegen('remove', '--purge', '--backups', '--yes', each);
   }
