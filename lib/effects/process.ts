@@ -16,10 +16,20 @@ export async function processStates(units: readonly string[]): Promise<Map<strin
   return parseShow(stdout);
 }
 
-/** Starts or stops a unit, and waits for it. @throws SitegenError with what systemctl said */
-export async function control(verb: 'start' | 'stop', unit: string): Promise<void> {
-  await systemctl(['--quiet', verb, '--', unit]);
+/** Starts a unit, and waits for it. @throws SitegenError with what systemctl said */
+export async function startUnit(unit: string): Promise<void> {
+  await systemctl(['--quiet', 'start', '--', unit]);
 }
+
+/** Stops a unit, and waits for it; one that systemd does not know is stopped. @throws SitegenError with what systemctl said */
+export async function stopUnit(unit: string): Promise<void> {
+  await systemctl(['--quiet', 'stop', '--', unit]).catch((error: unknown) => {
+    if ((error as { cause?: { code?: unknown } }).cause?.code !== notLoaded) throw error;
+  });
+}
+
+/** Exit code of systemctl for a unit that is not loaded, as the LSB has it for a program that is not installed (systemctl(1)). */
+const notLoaded = 5;
 
 async function systemctl(args: readonly string[]): Promise<{ stdout: string }> {
   try {

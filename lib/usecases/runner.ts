@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { connectDocker, type ContainerEnd, type ContainerState, type Docker } from '../effects/docker.ts';
 import { namesIn, readIfThere } from '../effects/files.ts';
-import { control, killRun, processStates, runPiped, userExists } from '../effects/process.ts';
+import { killRun, processStates, runPiped, startUnit, stopUnit, userExists } from '../effects/process.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, processId, processNames } from '../pure/names.ts';
 import { domainOfProcess, processHash, siteIdOf, userOf } from '../pure/process.ts';
@@ -32,7 +32,7 @@ export function connectRunner(docker: Docker = connectDocker()): Docker {
     },
     stop: async (name) => {
       const unit = programUnit(name);
-      await (unit === undefined ? docker.stop(name) : control('stop', unit));
+      await (unit === undefined ? docker.stop(name) : stopUnit(unit));
     },
     exec: async (name, command, streams) => {
       const unit = programUnit(name);
@@ -40,7 +40,7 @@ export function connectRunner(docker: Docker = connectDocker()): Docker {
     },
     remove: async (name, domain) => {
       const unit = programUnit(name);
-      if (unit !== undefined) await control('stop', unit);
+      if (unit !== undefined) await stopUnit(unit);
       // Of a site that has had a container before, or gets one now.
       const container = unit === undefined ? name : `site-${processId(unit) ?? ''}`;
       await docker.remove(container, domain);
@@ -90,7 +90,7 @@ function endOf(state: ProcessState | undefined): ContainerEnd {
 
 async function startProgram(unit: string): Promise<void> {
   try {
-    await control('start', unit);
+    await startUnit(unit);
   } catch (error) {
     const { exitCode, error: fault } = endOf((await processStates([unit])).get(unit));
     throw new SitegenError(fault === '' ? `its program could not be started: exit code ${exitCode}` : `its program could not be started: ${fault}`, { hint: `look at: systemctl status ${unit}`, cause: error });
