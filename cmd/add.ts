@@ -20,6 +20,7 @@ interface Options {
   memory?: string | undefined;
   static?: string | undefined;
   git?: string | undefined;
+  process?: string | undefined;
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
@@ -46,6 +47,7 @@ export const addCommand: CommandModule<object, Options> = {
     .option('memory', { type: 'string', describe: 'memory limit, such as 256M' })
     .option('static', { type: 'string', describe: 'serve a directory: one below the site\'s data, or an absolute path', conflicts: [...others('static')] })
     .option('git', { type: 'string', describe: 'serve a repository, pulled every hour; --static then names a directory in it', conflicts: [...others('static')] })
+    .option('process', { type: 'string', describe: 'lines of a shell that run a program without a container; it listens on "$HOST:$PORT"', requiresArg: true, conflicts: [...others('process'), 'volume', 'env', 'listen'] })
     .option('proxy', { type: 'string', describe: 'an upstream answers: http://host:port, https://name or unix:/path', conflicts: [...others('proxy')] })
     .option('passthrough', { type: 'string', describe: 'TLS goes on as it is to host:port', conflicts: [...others('passthrough')] })
     .option('redirect', { type: 'string', describe: 'visitors are sent to this URL', conflicts: [...others('redirect')] })
@@ -64,6 +66,7 @@ export const addCommand: CommandModule<object, Options> = {
       volumes: options.volume,
       memoryMax: options.memory,
       static: options.git === undefined ? options.static : { directory: options.static, git: options.git },
+      process: options.process === undefined ? undefined : { script: options.process },
       proxy: options.proxy,
       passthrough: options.passthrough,
       redirect: options.redirect,
@@ -82,9 +85,9 @@ export const addCommand: CommandModule<object, Options> = {
     };
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     const plan = await withMachineLocked((deps) => add(deps, request, interruption.signal));
-    const { names, address, hasSocket, container } = plan.want;
+    const { names, address, hasSocket, spec } = plan.want;
     const ports = (plan.loaded.site.workload?.listen ?? []).map((port) => port.public);
-    if (container) print(`${names.domain} is asleep at ${[`${address.site}:80`, ...ports.map((port) => `port ${port}`)].join(', ')}; the first visit wakes it`);
+    if (spec !== undefined) print(`${names.domain} is asleep at ${[`${address.site}:80`, ...ports.map((port) => `port ${port}`)].join(', ')}; the first visit wakes it`);
     else print(`${names.domain} is served by the router`);
     const { app } = plan.loaded;
     for (const line of notesFor(app?.file.notes, names.domain)) report(line);
@@ -109,6 +112,7 @@ function printPlan({ want, settings, images, loaded, change }: AddPlan): void {
     else print(`image ${origin.reference} is there, ${formatBytes(bytes)}`);
   }
   for (const line of describeWorkload(loaded.site, want)) print(line);
+  if (want.process) print(`make user ${want.process.user}`);
   if (want.container) print(`create container ${want.names.container} at ${want.address.container}`);
   for (const { name } of want.project?.containers ?? []) if (name !== want.names.container) print(`create container ${name}`);
   for (const file of want.files) print(`create ${file.path}`);

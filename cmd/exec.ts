@@ -16,7 +16,7 @@ interface Options {
 /** `sitegen exec DOMAIN -- CMD`: runs a command in the site's container, which is woken first. */
 export const execCommand: CommandModule<object, Options & { all?: boolean | undefined }> = {
   command: 'exec [domain]',
-  describe: 'run a command in a site\'s container: sitegen exec DOMAIN -- CMD ARG…',
+  describe: 'run a command in a site\'s container, or beside its program: sitegen exec DOMAIN -- CMD ARG…',
   builder: (yargs) => yargs
     .positional('domain', { type: 'string', describe: 'name of the site' })
     .option('service', { type: 'string', describe: 'service of a Compose project (default: its entrypoint)' })
@@ -37,7 +37,7 @@ export const execCommand: CommandModule<object, Options & { all?: boolean | unde
 /** `sitegen shell DOMAIN`: a shell in the site's container. */
 export const shellCommand: CommandModule<object, Options & { domain: string }> = {
   command: 'shell <domain>',
-  describe: 'open a shell in a site\'s container',
+  describe: 'open a shell in a site\'s container, or beside its program',
   builder: (yargs) => yargs
     .positional('domain', { type: 'string', demandOption: true, describe: 'name of the site' })
     .option('service', { type: 'string', describe: 'service of a Compose project (default: its entrypoint)' }),
@@ -46,6 +46,14 @@ export const shellCommand: CommandModule<object, Options & { domain: string }> =
     process.exitCode = await inContainer(known, ['sh', '-c', '[ -x /bin/bash ] && exec /bin/bash; [ -x /bin/sh ] && exec /bin/sh; exec busybox sh'], service);
   },
 };
+
+/** Arguments of systemd-run where a site's program has no container that the command could run in. */
+async function commandBeside(id: string, argv: readonly string[], terminal: boolean): Promise<string[] | undefined> {
+  const { isProgram } = await import('../lib/usecases/runner.ts');
+  if (!isProgram(`site-${id}`)) return undefined;
+  const [{ processOf }, { runArguments }] = await Promise.all([import('../lib/usecases/process.ts'), import('../lib/pure/process-state.ts')]);
+  return runArguments(await processOf(id), { argv, terminal });
+}
 
 /** Runs a command in the container of a site, or of one of its services; the site is woken first. @returns its exit code */
 export async function inContainer(domain: string, command: readonly string[], service?: string): Promise<number> {
@@ -56,7 +64,8 @@ export async function inContainer(domain: string, command: readonly string[], se
   const interactive = process.stdin.isTTY && process.stdout.isTTY ? ['--interactive', '--tty'] : ['--interactive'];
   const unmark = markUse(names.id);
   try {
-    return await runInForeground('docker', ['exec', ...interactive, container, ...command]);
+    const process = await commandBeside(names.id, command, interactive.includes('--tty'));
+    return await (process ? runInForeground('systemd-run', process) : runInForeground('docker', ['exec', ...interactive, container, ...command]));
   } finally {
     await noteWork(names);
     unmark();

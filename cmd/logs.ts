@@ -15,7 +15,7 @@ interface Options {
   json?: boolean | undefined;
 }
 
-/** `sitegen logs DOMAIN`: the journal of shim, systemd and container together. */
+/** `sitegen logs DOMAIN`: the journal of shim, systemd and container or program together. */
 export const logsCommand: CommandModule<object, Options> = {
   command: 'logs [domain]',
   describe: 'show the journal of a site',
@@ -34,7 +34,7 @@ export const logsCommand: CommandModule<object, Options> = {
     const domains = await selectDomains(domain === undefined ? [] : [domain], all);
     // Two values of one field stand for either.
     const args = access === true ? [...domains.map((each) => `SITEGEN_SITE=${each}`), 'SYSLOG_IDENTIFIER=sitegen-access', `_SYSTEMD_UNIT=${router.unit}`]
-      : wanted === undefined ? domains.flatMap((each) => ['--unit', siteNames(each).service, '--unit', siteNames(each).socket])
+      : wanted === undefined ? domains.flatMap((each) => [siteNames(each).service, siteNames(each).socket, siteNames(each).processUnit].flatMap((unit) => ['--unit', unit]))
         : [`CONTAINER_NAME=${await (await import('../lib/usecases/services.ts')).containerOfService(domains[0] ?? '', wanted)}`, '_SYSTEMD_UNIT=docker.service'];
     if (follow) args.push('--follow');
     if (lines !== undefined) args.push('--lines', String(lines));

@@ -69,8 +69,9 @@ function details(site: SiteStatus, gap: boolean): void {
   if (site.reason !== null) for (const reason of site.reason.split('\n')) line('reason', reason);
   if (site.aliases.length > 0) line('aliases', site.aliases.join(', '));
   if (site.kind !== null) line('kind', site.kind);
-  if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → container ${site.containerAddress}`}`);
-  if (site.containerAddress !== null || site.container.id !== null) line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
+  const runs = site.kind === 'process' ? 'program' : 'container';
+  if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → ${runs} ${site.containerAddress}`}`);
+  if (site.containerAddress !== null || site.container.id !== null) line(runs, `${site.container.name}${site.container.id === null ? ' (missing)' : `${runs === 'program' ? '' : ` ${site.container.id}`} (${site.container.status ?? '?'})`}`);
   if (site.image !== null) line('image', site.image);
   if (site.backup.state !== 'off') line('backup', site.backup.reason ?? 'on all servers');
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);

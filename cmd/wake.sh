@@ -139,7 +139,10 @@ else
   read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
   status=
   # A project's containers are started in order, which the patient part does.
-  if [[ ! -s $SITEGEN_LOCK && -z ${SITEGEN_PROJECT:-} ]]; then
+  if [[ ! -s $SITEGEN_LOCK && $container == sitegen-process@* ]]; then
+    # A program without a container. What keeps it from starting the patient part finds out.
+    systemctl --quiet start "$container" 2>/dev/null && status=204
+  elif [[ ! -s $SITEGEN_LOCK && -z ${SITEGEN_PROJECT:-} ]]; then
     # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
     read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
       <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')

@@ -169,10 +169,10 @@ function memoryOf(group: string, swapShare: number): number | undefined {
   return Math.max(0, current - (numberIn(`${group}/memory.stat`, 'inactive_file') ?? 0)) + Math.floor(Number(textOf(`${group}/memory.swap.current`) ?? 0) * swapShare);
 }
 
-/** Groups of a site's containers. */
+/** Groups of a site's containers, or of its program and what else runs of it without one. */
 function scopesIn(appCgroup: string): string[] {
   return namesIn(appCgroup).flatMap((name) => {
-    if (name.endsWith('.scope')) return [`${appCgroup}/${name}`];
+    if (/\.(scope|service)$/.test(name)) return [`${appCgroup}/${name}`];
     // That of a project's entrypoint.
     return name.endsWith('.slice') ? scopesIn(`${appCgroup}/${name}`) : [];
   });
@@ -183,8 +183,9 @@ function firstPid(scope: string): string | undefined {
   return pid === '' ? undefined : pid;
 }
 
+/** A program without a container has no network of its own: its traffic cannot be told from the machine's. */
 function trafficOf(scope: string): number {
-  const pid = firstPid(scope);
+  const pid = scope.endsWith('.scope') ? firstPid(scope) : undefined;
   const lines = (pid === undefined ? undefined : textOf(`/proc/${pid}/net/dev`))?.split('\n').slice(2) ?? [];
   return lines.filter((line) => !/^\s*lo:/.test(line)).reduce((sum, line) => {
     const fields = line.trim().split(/[:\s]+/);

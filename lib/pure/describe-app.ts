@@ -1,7 +1,7 @@
 import { describeSecret } from './app-env.ts';
 import type { Desired } from './desired.ts';
 import { formatMs } from './quantities.ts';
-import type { Site } from './site.ts';
+import type { Program, Site } from './site.ts';
 
 /**
  * What a site with a container will be, for people: a line a fact. No value of its environment, as
@@ -9,10 +9,11 @@ import type { Site } from './site.ts';
  */
 export function describeWorkload({ workload, exclude }: Site, { owners, names }: Pick<Desired, 'owners' | 'names'>): string[] {
   if (!workload) return [];
-  const { limits, mounts, env, missingSecrets, hooks, jobs, dump, idle, ready, updates } = workload;
+  const { limits, mounts, env, missingSecrets, hooks, jobs, dump, idle, ready, updates, image, program } = workload;
   const environment = [...Object.keys(env), ...missingSecrets.map((secret) => describeSecret(secret))];
   const ownerOf = (directory: string) => owners.get(`${names.dataDir}/${directory}`);
   return [
+    ...(program ? [describeProgram(program)] : []),
     `port ${workload.port}; ready when ${ready.path === undefined ? 'it accepts connections' : `${ready.path} is answered`}, within ${formatMs(ready.timeoutMs)}`,
     `limits: ${Object.entries(limits).map(([name, value]) => `${name}=${value}`).join(' ')}`,
     ...mounts.map(({ directory, target, readOnly }) => {
@@ -24,6 +25,10 @@ export function describeWorkload({ workload, exclude }: Site, { owners, names }:
     ...(dump ? [`backup: its database as ${dump.file}${exclude.length > 0 ? `, without ${exclude.join(' ')}` : ''}`] : []),
     ...jobs.map((job) => `job ${job.name}: ${job.calendar}`),
     `asleep: ${idle.never ? 'never' : `${idle.freeze ? 'frozen' : 'stopped'} after ${formatMs(idle.afterMs)}`}`,
-    `newer images: ${updates === 'auto' ? 'taken by themselves' : 'only told'}`,
+    ...(image ? [`newer images: ${updates === 'auto' ? 'taken by themselves' : 'only told'}`] : []),
   ];
+}
+
+function describeProgram({ settings: { command, script = '', args = [], listenFds } }: Program): string {
+  return `program: ${[...command ?? [script.trim()], ...args].join(' ')}${listenFds === true ? ', which takes its socket from systemd' : ''}`;
 }

@@ -7,19 +7,22 @@ import { capabilities, type ContainerSpec } from './container-spec.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
+import { addressFor, environmentText, processHash, processSocketUnit, processUnit, resolveProcess, sandboxOf, userOf, type DesiredProcess } from './process.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { hasAddress, type Limits, type Owner, type Site, type Workload } from './site.ts';
+import { hasAddress, type Limits, type Owner, type Program, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 export type { ContainerSpec } from './container-spec.ts';
 
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'entry-slice' | 'forward' | 'job' | 'listen', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'entry-slice' | 'forward' | 'job' | 'listen' | 'process' | 'process-socket', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
   path: string;
   content: string;
+  /** 0644 unless given. */
+  mode?: number;
 }
 
 /** Everything that a site is made of on a machine. */
@@ -36,6 +39,10 @@ export interface Desired {
   container: ContainerSpec | undefined;
   /** Of a Compose project: all of its containers, that one among them. */
   project: DesiredProject | undefined;
+  /** A program that runs without a container. */
+  process: DesiredProcess | undefined;
+  /** Tells whether what runs is still what the settings say, be it a container or a program; undefined where nothing does. */
+  spec: string | undefined;
   /** Each new container has something to do before it is visited. */
   launches: boolean;
   /** Data of another image has something to do in the first container of this one. */
@@ -62,9 +69,10 @@ const commitMs = 5 * 60_000;
  * What a site should be on this machine; the one function behind apply, diff and the wake's repairs.
  * @param image reference under which Docker knows the site's image
  */
-export function desired(site: Site, address: SiteAddress, image: string, templates: Templates): Desired {
+export function desired(site: Site, given: SiteAddress, image: string, templates: Templates): Desired {
   const names = siteNames(site.domain);
   const { workload } = site;
+  const address = addressFor(workload, given);
   const view = {
     ...stringsOf(names),
     siteAddress: address.site,
@@ -73,13 +81,15 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
     listen: [],
     project: [],
+    program: workload?.program ? [{}] : [],
     ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
     ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
   const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
   const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
-  const base = workload && containerSpec(site.domain, workload, names, address, image);
+  const program = workload?.program && programOf(workload, workload.program, names, address, templates);
+  const base = workload && !program ? containerSpec(site.domain, workload, names, address, image) : undefined;
   const project = base && workload?.project && projectContainers(workload.project, names, base);
   // That of the entrypoint has the network and the address of any site's container.
   const container = project ? project.containers.find(({ service }) => service === workload?.project?.entry)?.spec as ContainerSpec : base;
@@ -89,18 +99,33 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...(project ? [unit(names.entrySlice, 'entry-slice')] : []), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...(project ? [unit(names.entrySlice, 'entry-slice')] : []), ...(program?.files ?? []), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
     timers: jobs.map(({ timer }) => timer),
     listens: listens.map(({ socket }) => socket),
     container,
     project,
+    process: program?.process,
+    spec: program ? processHash(program.files.map(({ content }) => content)) : container?.Labels[shared.labels.spec],
     launches: workload?.hooks.launch !== undefined,
     upgrades: workload?.hooks.upgrade !== undefined,
     missingSecrets: (workload?.missingSecrets ?? []).map(({ name }) => name),
-    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
+    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
   };
+}
+
+/** What a site's program is as files, and what else runs for the site is given of it. */
+function programOf(workload: Workload, { settings, places, ranges }: Program, names: SiteNames, address: SiteAddress, templates: Templates): { files: RenderedFile[]; process: DesiredProcess; cwd: string } {
+  const own = { site: address.site, address: address.container, port: workload.port };
+  const spec = resolveProcess(settings, names, own, places, workload.env);
+  const sandbox = sandboxOf(names, spec, own, ranges, [...places.values()]);
+  const files: RenderedFile[] = [
+    { path: names.environmentFile, content: environmentText(names, spec.env), mode: 0o600 },
+    { path: `${paths.unitsDir}/${names.processUnit}`, content: processUnit(templates.process, names, spec, sandbox, workload.stopTimeoutMs) },
+    ...(spec.listenFds ? [{ path: `${paths.unitsDir}/${names.processSocket}`, content: processSocketUnit(templates['process-socket'], names, own) }] : []),
+  ];
+  return { files, process: { unit: names.processUnit, user: userOf(names), sandbox }, cwd: spec.cwd };
 }
 
 function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
@@ -201,7 +226,7 @@ function limitLines(limits: Limits): Record<string, string>[] {
 }
 
 function stringsOf(names: SiteNames): Record<string, string> {
-  const { units: _, ...rest } = names;
+  const { units: _, moreUnits: __, ...rest } = names;
   return rest;
 }
 

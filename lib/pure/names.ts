@@ -5,16 +5,18 @@ import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';
 import { listenSocket } from './listen-names.ts';
 import { paths, router, shared } from './paths.ts';
+import { processNames, type ProcessNames } from './unit-names.ts';
 
 export * from './job-names.ts';
 export * from './listen-names.ts';
+export * from './unit-names.ts';
 export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
 const unitNameMax = 255;
 
 /** Everything that is called after one domain. */
-export interface SiteNames {
+export interface SiteNames extends ProcessNames {
   domain: string;
   /** The domain, or a short stand-in where a unit name would get too long. */
   id: string;
@@ -26,8 +28,9 @@ export interface SiteNames {
   appSlice: string;
   /** Of a Compose project's container that visitors reach, below `appSlice`: ends with that, whatever else runs. */
   entrySlice: string;
-  /** Names of all unit files, in the order in which they are written. */
+  /** Names of the unit files that all have, in the order in which they are written; and of those that some have beside them. */
   units: readonly string[];
+  moreUnits: readonly string[];
   container: string;
   /** Holds the container's id, so that a stranger's of the same name is never started. */
   cidFile: string;
@@ -158,6 +161,7 @@ export function siteNames(domain: string): SiteNames {
   const socket = `site-${id}.socket`;
   const service = `site-${id}.service`;
   const siteDir = `${paths.stateDir}/sites/${id}`;
+  const ofProcess = processNames({ id });
   const cgroup = `${paths.cgroupRoot}/${shared.parentSlice}/${slice}`;
   return {
     domain,
@@ -167,7 +171,9 @@ export function siteNames(domain: string): SiteNames {
     slice,
     appSlice,
     entrySlice,
+    ...ofProcess,
     units: [slice, appSlice, service, socket],
+    moreUnits: [entrySlice, ofProcess.processUnit, ofProcess.processSocket],
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
     lockFile: `${paths.runDir}/sites/${id}.lock`,
@@ -233,7 +239,7 @@ export function isSiteId(text: string): boolean {
 
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
 export function unitPatterns(names: SiteNames): string[] {
-  return [...names.units, names.entrySlice].map((unit) => unit.replaceAll('\\', String.raw`\\`));
+  return [...names.units, ...names.moreUnits].map((unit) => unit.replaceAll('\\', String.raw`\\`));
 }
 
 /** The site's id and the job's name in the instance of a job's unit; undefined when it is none. */
@@ -265,16 +271,6 @@ export function domainOfFile(name: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** A slice beside a site's container that exists only for the moment in which limits are put in force. */
-export function limitsUnit({ appSlice }: Pick<SiteNames, 'appSlice'>): string {
-  return appSlice.replace(/-app\.slice$/, '-set.slice');
-}
-
-/** Matches the unit files of sites in `paths.unitsDir`. */
-export function isSiteUnit(fileName: string): boolean {
-  return /^site-.+\.(socket|service|slice)$/.test(fileName);
 }
 
 function siteId(domain: string): string {

@@ -59,6 +59,8 @@ export const paths = {
   budgetFile: '/run/sitegen/budget',
   /** A file for each image that sitegen has pulled, loaded or built. */
   imagesDir: '/var/lib/sitegen/images',
+  /** Environments of sites' programs, a file a site. */
+  processesDir: '/var/lib/sitegen/processes',
   /** A file for each process that works in a container for an admin. */
   usesDir: '/run/sitegen/uses',
   /** How many sites may start at once, for the shim. */

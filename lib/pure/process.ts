@@ -1,27 +1,15 @@
-import * as z from 'zod';
+import { createHash } from 'node:crypto';
+import type { Ranges, SiteAddress } from './addresses.ts';
 import { SitegenError } from './errors.ts';
-import type { SiteNames } from './names.ts';
+import { processId, type SiteNames } from './names.ts';
+import { paths } from './paths.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { argv } from './schema-backup.ts';
+import type { ProcessSettings } from './schema-process.ts';
 
 /**
  * A site whose program runs without a container, as a service of systemd in the slice where a
- * container would be. This is what is made of its settings; nothing starts it yet, so the schema of
- * sites does not have these keys.
+ * container would be: what is made of its settings.
  */
-
-const value = z.union([z.string(), z.number(), z.boolean()]).transform(String).refine((text) => !text.includes('\0'), 'must not contain a zero byte');
-
-export const processFields = z.strictObject({
-  command: argv().describe('program and arguments, without a shell; ${port} and ${address} are where it has to listen, ${DOMAIN.port} and ${DOMAIN.address} where another site\'s program does').optional(),
-  script: z.string().min(1).refine((text) => !text.includes('\0'), 'must not contain a zero byte').describe('the same as lines of a shell, instead of "command"').optional(),
-  args: z.array(value).describe('further arguments').optional(),
-  cwd: z.string().regex(/^(\/|(?!\/)[A-Za-z0-9_])[^\0\n"\\]*$/, 'is not a directory').refine((text) => !text.split('/').includes('..'), 'must not contain ".."').describe('working directory: below the site\'s data, or absolute; the data unless given').optional(),
-  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\'s name'), value).describe('environment of the program').optional(),
-  listenFds: z.boolean().describe('true: it takes its socket from systemd (sd_listen_fds(3)), instead of opening a port').optional(),
-}).refine((given) => (given.command === undefined) !== (given.script === undefined), 'needs either command or script');
-
-export type ProcessSettings = z.output<typeof processFields>;
 
 /** Where a program listens. */
 export interface Place {
@@ -37,28 +25,46 @@ export interface ProcessSpec {
   listenFds: boolean;
 }
 
+/** A setting of a service, as it stands in a unit and as systemd-run takes it. */
+export type Setting = readonly [name: string, value: string];
+
+/** Everything that systemd has to know of a site's program. */
+export interface DesiredProcess {
+  unit: string;
+  user: string;
+  /** What it may do and see, and what else runs for the site has to be given too. */
+  sandbox: readonly Setting[];
+}
+
 /**
  * The loopback address of a site's program: all of 127/8 is this host's, so that each has one of its
  * own without a route, and two may listen on the same port.
- * @param container the address that the site's container would have; all are of one range within a /8
+ * @param container the address that the site's container would have, or a range of them; all are of one range within a /8
  */
 export function loopbackOf(container: string): string {
   return container.replace(/^\d+/, '127');
 }
 
+/** A site's addresses, with that of its program where it has no container. */
+export function addressFor(workload: { program: object | undefined } | undefined, address: SiteAddress): SiteAddress {
+  return workload?.program ? { ...address, container: loopbackOf(address.container) } : address;
+}
+
 /**
  * Decides what a site's program is started as.
  * @param others places of other sites' programs, by domain
+ * @param secrets environment beside that of the settings
  * @throws SitegenError for a variable that nobody has
  */
-export function resolveProcess(settings: ProcessSettings, names: Pick<SiteNames, 'domain' | 'dataDir'>, own: Place, others: ReadonlyMap<string, Place>): ProcessSpec {
+export function resolveProcess(settings: ProcessSettings, names: Pick<SiteNames, 'domain' | 'dataDir'>, own: Place, others: ReadonlyMap<string, Place>, secrets: Readonly<Record<string, string>> = {}): ProcessSpec {
   const fill = (text: string) => substitute(text, names.domain, own, others);
   const { command = [], script, args = [], cwd = '.', env = {}, listenFds = false } = settings;
   const given = script === undefined ? command : ['/bin/sh', '-ec', script, 'script'];
+  const filled = Object.fromEntries(Object.entries({ PORT: '${port}', HOST: '${address}', HOME: names.dataDir, ...env }).map(([name, text]) => [name, fill(text)]));
   return {
     argv: [...given, ...args].map((text) => fill(text)),
     cwd: cwd.startsWith('/') ? cwd : cwd === '.' ? names.dataDir : `${names.dataDir}/${cwd}`,
-    env: Object.fromEntries(Object.entries({ PORT: '${port}', HOST: '${address}', ...env }).map(([name, text]) => [name, fill(text)])),
+    env: { ...filled, ...secrets },
     listenFds,
   };
 }
@@ -74,35 +80,118 @@ function substitute(text: string, domain: string, own: Place, others: ReadonlyMa
   });
 }
 
+/** Domains of other sites that a program's settings name as `${DOMAIN.port}` or `${DOMAIN.address}`. */
+export function sitesNamed({ command = [], script = '', args = [], env = {} }: ProcessSettings): string[] {
+  const found = [...command, script, ...args, ...Object.values(env)].flatMap((text) => [...text.matchAll(variable)].flatMap(([, other]) => (other === undefined ? [] : [other])));
+  return [...new Set(found)];
+}
+
+/**
+ * What a site's program may do and see. Every program that runs for such a site has it.
+ * @param reachable places of other programs that it may connect to
+ */
+export function sandboxOf(names: SiteNames, spec: Pick<ProcessSpec, 'cwd' | 'listenFds'>, own: { site: string } & Place, ranges: Ranges, reachable: readonly Place[]): Setting[] {
+  return [
+    ['User', userOf(names)],
+    ['WorkingDirectory', spec.cwd],
+    ['EnvironmentFile', names.environmentFile],
+    ['UMask', '0077'],
+    // A system that it can only read, and of all that sitegen keeps there its own data alone.
+    ['ProtectSystem', 'strict'],
+    ['TemporaryFileSystem', `${paths.stateDir}:ro`],
+    ['BindPaths', names.dataDir],
+    ['InaccessiblePaths', `-${paths.settings} -${paths.dockerSocket} -/run/containerd -${paths.runDir} -/run/sitegen-router`],
+    ['ProtectHome', 'yes'],
+    ['PrivateTmp', 'yes'],
+    ['PrivateDevices', 'yes'],
+    ['RemoveIPC', 'yes'],
+    ['ProtectProc', 'invisible'],
+    ['ProtectClock', 'yes'],
+    ['ProtectHostname', 'yes'],
+    ['ProtectKernelLogs', 'yes'],
+    ['ProtectKernelModules', 'yes'],
+    ['ProtectKernelTunables', 'yes'],
+    ['ProtectControlGroups', 'yes'],
+    ['RestrictNamespaces', 'yes'],
+    ['RestrictRealtime', 'yes'],
+    ['RestrictSUIDSGID', 'yes'],
+    // The last one for what looks at the machine's addresses, as Node does.
+    ['RestrictAddressFamilies', 'AF_UNIX AF_INET AF_INET6 AF_NETLINK'],
+    ['LockPersonality', 'yes'],
+    ['NoNewPrivileges', 'yes'],
+    ['CapabilityBoundingSet', ''],
+    ['SystemCallArchitectures', 'native'],
+    ['SystemCallFilter', '@system-service'],
+    // A program that tries another call goes on without it.
+    ['SystemCallErrorNumber', 'EPERM'],
+    // Other ports are other sites', or the machine's.
+    ['SocketBindDeny', 'any'],
+    ...(spec.listenFds ? [] : [['SocketBindAllow', `ipv4:tcp:${own.port}`] as const]),
+    // Other sites are reached through the router, as by anybody, or by their own consent.
+    ['IPAddressDeny', [ranges.sites, ranges.containers, loopbackOf(ranges.containers)].join(' ')],
+    ['IPAddressAllow', [own.site, own.address, ...new Set(reachable.map(({ address }) => address))].join(' ')],
+  ];
+}
+
 /** The unit of a site's program. @param template its text */
-export function processUnit(template: string, names: SiteNames, spec: ProcessSpec, own: Place, stopMs: number): string {
+export function processUnit(template: string, names: SiteNames, spec: ProcessSpec, sandbox: readonly Setting[], stopMs: number): string {
   const [program = '', ...rest] = spec.argv;
   if (!/^[A-Za-z0-9_./]/.test(program)) throw new SitegenError(`${names.domain}: process: ${JSON.stringify(program)} is not a program`);
   const view: View = {
-    domain: names.domain, settingsFile: names.settingsFile, appSlice: names.appSlice, dataDir: names.dataDir, cwd: spec.cwd, program,
-    user: userOf(names), unit: processService(names), socket: names.socket, port: own.port, stopSeconds: Math.ceil(stopMs / 1000),
+    domain: names.domain, settingsFile: names.settingsFile, appSlice: names.appSlice, program, unit: names.processUnit,
+    stopSeconds: Math.ceil(stopMs / 1000),
     arguments: rest.map((argument) => ({ argument })),
-    env: Object.entries(spec.env).map(([name, text]) => ({ name, text })),
-    opens: spec.listenFds ? [] : [{}],
+    sandbox: sandbox.map(([name, value]) => ({ name, value })),
+    socket: spec.listenFds ? [{ socket: names.processSocket }] : [],
   };
   return render(template, view, escapeUnit);
 }
 
-/** Its name: of a kind of its own, as "site-….service" could be another site's. */
-export function processService({ id }: Pick<SiteNames, 'id'>): string {
-  return `sitegen-process@${id}.service`;
+/** Where systemd listens for a program that takes its socket from it. @param template its text */
+export function processSocketUnit(template: string, names: SiteNames, { address, port }: Place): string {
+  const { domain, settingsFile, processUnit: unit, processSocket: socket } = names;
+  return render(template, { domain, settingsFile, unit, socket, address, port }, escapeUnit);
 }
 
-/** The user that systemd makes up for it; the name decides the number, so that files stay its own. */
-function userOf({ id }: Pick<SiteNames, 'id'>): string {
-  // Linux allows 31 characters, and systemd no dots.
+/** A file of variables as EnvironmentFile= reads it (systemd.exec(5)): in quotes "\" stands before what would mean something. */
+export function environmentText({ settingsFile }: Pick<SiteNames, 'settingsFile'>, env: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(env).map(([name, text]) => `${name}="${text.replaceAll(/["\\`$]/g, (char) => `\\${char}`)}"\n`);
+  return `# Made by sitegen from ${settingsFile}; "sitegen apply" writes it again.\n${lines.join('')}`;
+}
+
+/** What tells whether a program is still the one that its files describe. */
+export function processHash(contents: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(contents)).digest('hex').slice(0, 16);
+}
+
+/** The domain of the site whose program a unit's file is of; undefined for a file that is not ours. */
+export function domainOfProcess(content: string): string | undefined {
+  return /^# Made by sitegen[^]*^Description=(\S+): its program$/m.exec(content)?.[1];
+}
+
+/** The id of the site that a container's name stands for, or the unit of a program. */
+export function siteIdOf(name: string): string | undefined {
+  return processId(name) ?? /^site-(.+)$/.exec(name)?.[1];
+}
+
+/** The user that is made for a site's program. */
+export function userOf({ id }: Pick<SiteNames, 'id'>): string {
+  // Linux allows 31 characters, and most programs no dots.
   const plain = id.replaceAll(/[^a-z0-9]/g, '-').slice(0, 16);
-  return `sg-${plain}-${checksum(id)}`;
+  return `sg-${plain}-${checksum(id).toString(16).padStart(8, '0')}`;
+}
+
+/**
+ * The number that such a user gets unless somebody has it: of those that systemd hands out for a service's
+ * time (https://systemd.io/UIDS-GIDS), as journald keeps a journal of its own for each user with a larger one.
+ */
+export function suggestedUid({ id }: Pick<SiteNames, 'id'>): number {
+  return 61_184 + (checksum(id) % (65_519 - 61_184 + 1));
 }
 
 /** FNV-1a: two sites whose names are cut alike must not share a user. */
-function checksum(text: string): string {
+function checksum(text: string): number {
   let hash = 0x811c9dc5;
   for (const char of text) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0;
-  return hash.toString(16).padStart(8, '0');
+  return hash;
 }

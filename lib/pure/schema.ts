@@ -3,6 +3,7 @@ import { rangeFault } from './addresses.ts';
 import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { besideProcess, processFields } from './schema-process.ts';
 import { appEnv, appFields } from './schema-app.ts';
 import { image, siteImageFields } from './schema-image.ts';
 import { jobFields } from './schema-jobs.ts';
@@ -78,6 +79,7 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  process: processFields.describe('a program that runs without a container, as a service of systemd').optional(),
   compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
   ...siteDataFields,
@@ -91,7 +93,8 @@ export const siteSchema = z.strictObject({
   if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
   if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
   if (typeof value.image === 'object' && value.image.build === '.') context.addIssue({ code: 'custom', message: 'is the folder of an app: write an absolute path', path: ['image', 'build'] });
-  if (first === undefined || first === 'app' || first === 'image' || first === 'compose') return;
+  if (first === 'process') for (const [path, message] of besideProcess(value)) context.addIssue({ code: 'custom', message, path });
+  if (first === undefined || first === 'app' || first === 'image' || first === 'compose' || first === 'process') return;
   // A slip, as nothing of it would be used.
   for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });

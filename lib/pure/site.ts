@@ -10,7 +10,9 @@ import type { ListenPort } from './listen.ts';
 import { parseSpan } from './quantities.ts';
 import { directoriesOf, resolveProject, serviceOf, type Project } from './compose/project.ts';
 import { portOf } from './compose/read.ts';
-import { kinds } from './kinds.ts';
+import { kinds, runsSomething } from './kinds.ts';
+import type { Place } from './process.ts';
+import type { ProcessSettings } from './schema-process.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
 import { imageSettings, type ImageSettings } from './schema-image.ts';
 
@@ -40,8 +42,10 @@ export function hasAddress(site: Site): boolean {
 
 /** What runs for a site. */
 export interface Workload {
-  /** Of a Compose project, that of the container that visitors reach. */
-  image: ImageSource;
+  /** Of a Compose project, that of the container that visitors reach; missing for a program without a container. */
+  image: ImageSource | undefined;
+  /** A program that runs without a container. */
+  program: Program | undefined;
   /** All that runs, where that is more than one container. */
   project: Project | undefined;
   port: number;
@@ -65,6 +69,15 @@ export interface Workload {
   /** How its database gets into backups; undefined when it has none. */
   dump: Dump | undefined;
   hooks: Hooks;
+}
+
+/** A site's program, as systemd is to run it. */
+export interface Program {
+  settings: ProcessSettings;
+  /** Where programs of other sites listen that it is to be told of, by domain. */
+  places: ReadonlyMap<string, Place>;
+  /** Addresses that sites have: it reaches none but those. */
+  ranges: Ranges;
 }
 
 /** Programs run in the container at turns of the site's life; schema-backup.ts says when each is. */
@@ -114,6 +127,7 @@ export const builtIn = {
   memory: '70%',
   dumpTimeout: '10min',
   hookTimeout: '10min',
+  processPort: 8080,
   jobTimeout: '10min',
   jobDelay: '1min',
 } as const;
@@ -135,7 +149,7 @@ export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefine
  */
 export function resolve(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Site {
   const unixUpstream = file.proxy?.to.protocol === 'unix' ? file.proxy.to.host : undefined;
-  const workload = runsContainer(file) ? workloadOf(file, app, defaults) : undefined;
+  const workload = runsSomething(file) ? workloadOf(file, app, defaults) : undefined;
   return {
     domain: file.domain,
     aliases: file.aliases ?? [],
@@ -160,22 +174,19 @@ function databaseDirs(workload: Workload | undefined, way: string | undefined): 
   return (workload?.mounts ?? []).filter(({ directory, target }) => directory !== '.' && isHome(target.replace(/\/+$/, ''))).map(({ directory }) => directory);
 }
 
-/** A site that names no kind at all has the default app. */
-function runsContainer(file: SiteFile): boolean {
-  return kinds.every((kind) => kind === 'app' || kind === 'image' || kind === 'compose' || file[kind] === undefined);
-}
-
 function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Workload {
   const preset = app?.file;
   const ready = { ...preset?.ready, ...file.ready };
   const path = file.ready?.tcp === true ? undefined : ready.path;
   const dump = file.dump ?? preset?.dump;
   const project = file.compose && resolveProject({ ...file, compose: file.compose });
+  const user = file.process && { user: undefined };
   const environment = resolveEnv(preset?.env ?? {}, file.domain, { ...file.env, ...file.secrets });
   return {
-    image: project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
+    image: file.process ? undefined : project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
+    program: file.process && { settings: file.process, places: new Map(), ranges: rangesOf(defaults) },
     project,
-    port: (file.compose && portOf(file.compose)) ?? file.port ?? preset?.port ?? 80,
+    port: (file.compose && portOf(file.compose)) ?? file.port ?? preset?.port ?? (file.process ? builtIn.processPort : 80),
     listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
     env: environment.env,
     missingSecrets: environment.missing,
@@ -186,8 +197,8 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
-    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map(({ service, ...job }) => ({ ...job, ...beside(service, project) })),
-    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), ...beside(dump.service, project) },
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map(({ service, ...job }) => ({ ...job, ...beside(service, project), ...user })),
+    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), ...beside(dump.service, project), ...user },
     hooks: toHooks({ ...preset?.hooks, ...file.hooks }, beside(file.hooks?.service, project)),
   };
 }

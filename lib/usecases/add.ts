@@ -17,6 +17,7 @@ import { writePending } from './first-start.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
 import { prepareMachine, type Deps } from './machine.ts';
+import { forgetProcess } from './process.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
 import { withSecrets } from './secrets.ts';
@@ -36,6 +37,7 @@ export interface AddRequest {
   memoryMax?: string | undefined;
   /** As in the site's settings. */
   static?: string | { directory: string | undefined; git: string } | undefined;
+  process?: { script: string } | undefined;
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
@@ -99,7 +101,7 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   for (const file of want.files) {
     if (await exists(file.path)) throw new SitegenError(`${domain}: ${file.path} exists already`, { hint: 'if it is a left-over, sitegen apply removes it' });
   }
-  if (want.container && await deps.docker.find(names.container, domain)) {
+  if (want.spec !== undefined && await deps.docker.find(names.container, domain)) {
     throw new SitegenError(`${domain}: its container ${names.container} exists already`, { hint: 'it is a left-over: sitegen apply removes it' });
   }
   return {
@@ -175,7 +177,12 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
     if (pending) await act(() => writePending(names, pending), () => remove(names.pendingFile));
     const { static: files } = loaded.file;
     if (files?.git !== undefined) await act(() => pullSite(names.domain, files, deps.report), () => removeCheckout(names.domain));
-    if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
+    if (want.spec !== undefined) {
+      await act(() => createContainer(deps.docker, want), async () => {
+        await removeContainer(deps.docker, names);
+        if (want.process) await forgetProcess(names);
+      });
+    }
     if (want.hasSocket) await addUnits();
     await act(async () => {
       for (const line of (await syncRouter(deps.systemd, plan.change)).lines) deps.report(line);
@@ -209,9 +216,9 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       // Which has brought them along; this tells when one cannot be held.
       for (const unit of want.listens) await deps.systemd.start(unit);
     }, async () => {
-      await stopAll(deps, [...names.units, ...want.listens]);
+      await stopAll(deps, [...names.units, ...names.moreUnits, ...want.listens]);
       // systemd remembers a failed unit, and with it those that it needs.
-      for (const unit of [...names.units, ...want.listens]) await deps.systemd.resetFailed(unit);
+      for (const unit of [...names.units, ...names.moreUnits, ...want.listens]) await deps.systemd.resetFailed(unit);
     });
     const timers = want.enabled ? want.timers : [];
     await act(() => linkInto(paths.enabledTimersDir, timers.map((timer) => `${paths.unitsDir}/${timer}`)), async () => { for (const timer of timers) await remove(`${paths.enabledTimersDir}/${timer}`); });

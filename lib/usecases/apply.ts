@@ -11,6 +11,7 @@ import { createContainer, ensureImage, makeDataDir, removeContainer } from './co
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { planApply, type Plan } from './plan.ts';
+import { forgetProcess } from './process.ts';
 import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
@@ -147,6 +148,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       // A frozen one has no service that would have ended it.
       await stopSite({ systemd, docker }, siteNames(step.domain), true);
       await removeContainer(docker, siteNames(step.domain));
+      if (!plan.want?.process) await forgetProcess(siteNames(step.domain));
       break;
     }
     case 'create container': {

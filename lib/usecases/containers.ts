@@ -7,21 +7,21 @@ import { SitegenError } from '../pure/errors.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
 import { originsOf, type ImageOrigin } from './image-of.ts';
 import type { Deps } from './machine.ts';
+import { createProcess } from './process.ts';
 import { createProject } from './project.ts';
 import type { LoadedSite } from './settings.ts';
 
 /**
- * Creates a site's container, and writes down which one it is: unless its first start has something
+ * Creates a site's container, or what its program needs without one, and writes down which one it is: unless its first start has something
  * to do, which is when that is written down.
  * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
  *   container may have made it, and Docker would follow it out of the site's data
  */
 export async function createContainer(docker: Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'>, want: Desired): Promise<string> {
-  if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
   const { domain } = want.names;
   if (want.missingSecrets.length > 0) throw new SitegenError(`${domain}: ${want.missingSecrets.join(', ')} of its app must be made first`, { hint: `run: sitegen apply ${domain}` });
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
-  const id = want.project ? await createProject(docker, want, want.project) : await docker.create(want.names.container, want.container);
+  const id = await make(docker, want);
   // Whatever kept the former one from starting may be mended.
   await remove(want.names.failedFile);
   const pending = await exists(want.names.pendingFile);
@@ -30,6 +30,13 @@ export async function createContainer(docker: Pick<Docker, 'create' | 'remove' |
   // Data from a time when the app had nothing to do for another image counts as this one's.
   if (want.upgrades && !pending && await readIfThere(want.names.imageFile) === undefined) await recordImage(want);
   return id;
+}
+
+async function make(docker: Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'>, want: Desired): Promise<string> {
+  if (want.process) return createProcess(want, want.process);
+  if (want.project) return createProject(docker, want, want.project);
+  if (!want.container) throw new SitegenError(`${want.names.domain}: it has no container`);
+  return docker.create(want.names.container, want.container);
 }
 
 /** A site's image, as far as its data has to do with it. */

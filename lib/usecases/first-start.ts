@@ -6,7 +6,6 @@ import { emptyDirectory, emptyMatching, hasOnlyDirectories } from '../effects/si
 import type { Desired } from '../pure/desired.ts';
 import type { SiteNames } from '../pure/names.ts';
 import { formatPending, parsePending, pendingOf, type Pending } from '../pure/pending.ts';
-import { shared } from '../pure/paths.ts';
 import type { hookNames, Workload } from '../pure/site.ts';
 import { createContainer, formerImage, makeDataDir, recordImage, type ImageUse } from './containers.ts';
 import { startSite } from './project.ts';
@@ -67,7 +66,7 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
     const pending = await readPending(names);
     const former = await formerImage(want);
     // A new one that nobody has started yet is as good as one that is made now, if it is of the new image.
-    const isNew = present?.status === 'created' && (former === undefined || present.specHash === want.container?.Labels[shared.labels.spec]);
+    const isNew = present?.status === 'created' && (former === undefined || present.specHash === want.spec);
     const fresh = pending === undefined && isNew ? present.id : undefined;
     if (fresh === undefined) await docker.remove(names.container, names.domain);
     await remove(names.cidFile);

@@ -92,7 +92,7 @@ export async function findNewer(docker: Pick<Docker, 'imageState' | 'newestDiges
   const looks = new Map<string, Promise<{ what: string; pin: string } | undefined>>();
   for (const loaded of settings.sites) {
     const { domain, workload } = loaded.site;
-    if (!workload) continue;
+    if (!workload?.image) continue;
     for (const origin of originsOf(loaded)) {
       const look = looks.get(origin.reference) ?? lookFor(docker, origin, nameOf(loaded, origin), now);
       looks.set(origin.reference, look);

@@ -36,9 +36,9 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
   const listing = await namesIn(paths.unitsDir);
-  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one) || name === one.entrySlice))))) candidates.add(file);
+  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one) || one.moreUnits.includes(name)))))) candidates.add(file);
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
-  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
+  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-process@*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);

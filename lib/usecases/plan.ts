@@ -87,7 +87,8 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
     if (secrets.length > 0) lines.push(`${plan.domain}: make ${secrets.map(({ name }) => name).join(', ')}`);
     for (const step of plan.steps) {
       lines.push(`${plan.domain}: ${describeStep(step)}`);
-      if (step.do === 'write' && step.before !== undefined) lines.push(...changedLines(step.before, step.file.content).map((line) => `    ${line}`));
+      // What root alone may read is not for whoever looks over a shoulder, or gets the output.
+      if (step.do === 'write' && step.before !== undefined && step.file.mode === undefined) lines.push(...changedLines(step.before, step.file.content).map((line) => `    ${line}`));
     }
   }
   const router = await syncRouter(deps.systemd, change, true);

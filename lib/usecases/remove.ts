@@ -10,6 +10,7 @@ import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
+import { forgetProcess } from './process.ts';
 import { removeCheckout } from './pull.ts';
 import { stopSite } from './quiet.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
@@ -65,6 +66,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   await stopAll(deps, units);
   for (const unit of units) await remove(enabledLink(unit));
   await removeContainer(deps.docker, names);
+  await forgetProcess(names);
   for (const unit of units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);
@@ -117,7 +119,7 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
 
 /** Timers of a site's jobs, sockets of its ports and the slice of its project's entrypoint, by their files. */
 async function partUnits(names: SiteNames): Promise<string[]> {
-  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names) || name === names.entrySlice);
+  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names) || names.moreUnits.includes(name));
 }
 
 /** Stops the timers of a site's jobs, and the jobs that are at work, before their site goes. */

@@ -3,7 +3,7 @@ import { parse, stringify } from 'yaml';
 import { entryOf } from '../pure/compose/read.ts';
 import { resolveProject, serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError, usageError } from '../pure/errors.ts';
-import { kinds } from '../pure/kinds.ts';
+import { runsSomething } from '../pure/kinds.ts';
 import { siteNames } from '../pure/names.ts';
 import { siteFile } from './read-sites.ts';
 
@@ -21,8 +21,7 @@ export async function containerOfService(domain: string, service: string | undef
 
 /** Whether something runs for a site. */
 export async function hasContainer(domain: string): Promise<boolean> {
-  const file = await siteFile(domain);
-  return kinds.every((kind) => ['app', 'image', 'compose'].includes(kind) || file[kind] === undefined);
+  return runsSomething(await siteFile(domain));
 }
 
 /** Its project as it is written in the settings, as a Compose file; values of secrets are not in it. */

@@ -11,6 +11,7 @@ import { noSuchSite, settingsFiles } from './domains.ts';
 import { originOf, type ImageOrigin } from './image-of.ts';
 import { readableSites } from './read-sites.ts';
 import { paths, siteNames } from '../pure/names.ts';
+import { placesOf } from './process-places.ts';
 import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { appOf, rangesOf, resolve, type Site } from '../pure/site.ts';
 
@@ -22,7 +23,7 @@ export interface LoadedSite {
   app: App | undefined;
   /** Docker's name of the image. */
   image: string;
-  /** How the image is had; undefined for a site without a container. */
+  /** How the image is had; undefined for a site without one. */
   origin: ImageOrigin | undefined;
 }
 
@@ -85,16 +86,17 @@ async function loadParsed(parsed: SiteFile, text: string, defaults: DefaultsFile
     apps.set(name, loading);
     app = await loading;
   }
-  const site = resolve(parsed, app, defaults);
-  const origin = site.workload && await originOf(site.workload.image, app);
+  const site = await placesOf(resolve(parsed, app, defaults));
+  const image = site.workload?.image;
+  const origin = image && await originOf(image, app);
   return { site, file: parsed, text, app, image: origin?.reference ?? '', origin };
 }
 
 /** Reads the templates of a site's units. */
 export async function loadTemplates(directory = templatesDir): Promise<Templates> {
   const read = (name: string) => fs.readFile(`${directory}/site/${name}.mustache`, 'utf8');
-  const [socket, service, slice, appSlice, entrySlice, forward, job, listen] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('entry-slice'), read('forward'), read('job'), read('listen')]);
-  return { socket, service, slice, 'app-slice': appSlice, 'entry-slice': entrySlice, forward, job, listen };
+  const [socket, service, slice, appSlice, entrySlice, forward, job, listen, program, programSocket] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('entry-slice'), read('forward'), read('job'), read('listen'), read('process'), read('process-socket')]);
+  return { socket, service, slice, 'app-slice': appSlice, 'entry-slice': entrySlice, forward, job, listen, process: program, 'process-socket': programSocket };
 }
 
 /**

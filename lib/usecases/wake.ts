@@ -1,5 +1,5 @@
 import notify from 'systemd-notify';
-import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
+import { StrangerError, type Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
 import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
 import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
@@ -15,6 +15,7 @@ import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
 import { firstStart, needsFirstStart } from './first-start.ts';
 import { isIncomplete, ServiceError, startSite } from './project.ts';
+import { connectRunner, isProgram } from './runner.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
@@ -55,7 +56,7 @@ export async function startContainer(request: WakeRequest): Promise<Phases> {
 }
 
 async function startLocked(request: WakeRequest): Promise<Phases> {
-  const docker = connectDocker();
+  const docker = connectRunner();
   for (let renewed = false; ;) {
     try {
       const began = Date.now();
@@ -84,7 +85,7 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
  * @throws SitegenError when the deadline passes, or as soon as the container has ended
  */
 export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: AbortSignal): Promise<void> {
-  const docker = connectDocker();
+  const docker = connectRunner();
   await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
   for (let nextLook = 0; ;) {
     signal?.throwIfAborted();
@@ -96,7 +97,7 @@ export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: 
     if (Date.now() >= nextLook) {
       // First, and often: connecting to a container that is gone takes seconds to fail.
       const end = await docker.end(request.container).catch(() => undefined);
-      if (end && !end.running) throw new SitegenError(`its container ended with ${describeEnd(end)} before it was ready`);
+      if (end && !end.running) throw new SitegenError(`its ${isProgram(request.container) ? 'program' : 'container'} ended with ${describeEnd(end)} before it was ready`);
       nextLook = Date.now() + 500;
     }
     if (await isReady(request.target, Math.min(left, 2000))) return;
@@ -154,7 +155,7 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
     throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
   });
   if (workload && await needsFirstStart(want, workload, found?.id)) {
-    await docker.ensureNetwork(networkOf(settings.ranges.containers));
+    if (want.container) await docker.ensureNetwork(networkOf(settings.ranges.containers));
     await ensureImage({ docker, report }, loaded);
     const ready = async () => {
       const now = Date.now();
@@ -170,14 +171,15 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
     // Never made here: an empty directory in place of lost data would look like a new site.
     await requireBelow(paths.stateDir, directory).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   }
-  await docker.ensureNetwork(networkOf(settings.ranges.containers));
-  if (found && !await isIncomplete(docker, want)) {
+  if (want.container) await docker.ensureNetwork(networkOf(settings.ranges.containers));
+  // Of a program its data may have been exchanged, which is to be its own again.
+  if (found && want.container && !await isIncomplete(docker, want)) {
     await writeAtomic({ path: want.names.cidFile, content: `${found.id}\n` });
     return { id: found.id, want, started: false };
   }
   await ensureImage({ docker, report }, loaded);
   const id = await createContainer(docker, want);
-  console.error(`created the missing container ${container}`);
+  console.error(want.process ? `made ready what its program needs` : `created the missing container ${container}`);
   return { id, want, started: false };
 }
 

@@ -22,12 +22,14 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   # site:                                 the site's settings; needed only after one of the above
  *
  *   service ExecStart /usr/lib/sitegen/wake one of the values of a setting in a unit:
- *                                           socket, service, slice, app-slice or entry-slice
+ *                                           socket, service, slice, app-slice, entry-slice,
+ *                                           process or process-socket
  *   slice !MemoryHigh                       the unit does not have the setting
  *   units slice service socket              the units that the site has, and no others; "none" for none
  *   listens 25 143                          the public ports that systemd holds; "none" for none
  *   port 25 ListenStream 25                 one of the values of a setting in the socket of such a port
  *   environment SITEGEN_PORT 80             a variable of the service, as programs see it
+ *   variable PORT="8080"                    a line of the environment of a program without a container
  *   container HostConfig.CgroupParent "x"   a value in the container's specification, as JSON
  *   container !HostConfig.Privileged        the specification does not have the key
  *   container !                             there is no container
@@ -51,7 +53,7 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   error: fragment                         the settings are refused, and the message has this in it
  */
 
-const kinds = ['slice', 'app-slice', 'entry-slice', 'service', 'socket'] as const;
+const kinds = ['slice', 'app-slice', 'entry-slice', 'service', 'socket', 'process', 'process-socket'] as const;
 
 function check(t: ExecutionContext, want: Desired, routed: Routed, line: string): void {
   const [subject = '', key = '', ...rest] = line.split(' ');
@@ -64,7 +66,7 @@ function check(t: ExecutionContext, want: Desired, routed: Routed, line: string)
     else t.true(values.includes(expected), `${line}: has ${JSON.stringify(values)}`);
   } else if (subject === 'units') {
     const there = kinds.filter((each) => unitText(want, each) !== '');
-    t.is(there.length, want.files.length, line);
+    t.is(there.length, want.files.filter(({ path }) => path.startsWith(paths.unitsDir)).length, line);
     t.deepEqual(there.length === 0 ? ['none'] : [...there].sort(), [key, ...rest].sort(), line);
   } else if (subject === 'listens') {
     const there = want.listens.map((socket) => String(parseListenSocket(socket)?.port));
@@ -77,6 +79,8 @@ function check(t: ExecutionContext, want: Desired, routed: Routed, line: string)
     t.true(values.includes(value.join(' ')), `${line}: has ${JSON.stringify(values)}`);
   } else if (subject === 'environment') {
     t.is(environmentOf(readUnit(unitText(want, 'service')))[key], expected, line);
+  } else if (subject === 'variable') {
+    t.true(want.files.find(({ path }) => path === want.names.environmentFile)?.content.split('\n').includes([key, ...rest].join(' ')) === true, line);
   } else if (subject === 'container') {
     const value = valueAt(want.container, key.replace('!', ''));
     if (absent) t.is(value, undefined, line);

@@ -14,8 +14,9 @@ const harmless = desiredOf({ site: 'domain: example.com\nimage: x\n' });
 const allLimits = '{memoryMax: 1G, memoryHigh: 1G, cpuWeight: 1, cpuQuota: 1%, ioWeight: 1, tasksMax: 1}';
 const limited = desiredOf({ site: `domain: example.com\nimage: x\nlimits: ${allLimits}\n` });
 const listening = desiredOf({ site: 'domain: example.com\nimage: x\nlisten: [25]\n' });
+const programmed = desiredOf({ site: 'domain: example.com\nprocess: {command: [/x]}\n' });
 const spliced = desiredOf({ site: 'domain: example.com\nproxy: unix:/run/x.sock\n' });
-const kinds = ['socket', 'service', 'slice', 'app-slice'] as const;
+const kinds = ['socket', 'service', 'slice', 'app-slice', 'process'] as const;
 
 test('the walk over the schema finds text at all levels', (t) => {
   const found = textPaths(siteSchema).map((path) => path.join('.'));
@@ -46,11 +47,12 @@ for (const path of textPaths(siteSchema)) {
         t.deepEqual(want.files, [], name);
         continue;
       }
-      const like = want.listens.length > 0 ? listening : want.container ? harmless : spliced;
+      const like = want.listens.length > 0 ? listening : want.process ? programmed : want.container ? harmless : spliced;
       for (const kind of kinds) {
         t.deepEqual(shapeOf(readUnit(unitText(want, kind))), shapeOf(readUnit(unitText(like, kind))), `${name}: ${kind}`);
       }
       t.deepEqual(Object.keys(environmentOf(readUnit(unitText(want, 'service')))), Object.keys(environmentOf(readUnit(unitText(like, 'service')))), name);
+      if (want.process) t.regex(want.process.sandbox.find(([setting]) => setting === 'BindPaths')?.[1] ?? '', /^\/var\/lib\/sitegen\/sites\/example\.com\/data$/, name);
       for (const socket of want.listens) t.regex(socket, /^sitegen-listen@example\.com:25\.socket$/, name);
       if (want.container) for (const { Source } of containerOf(want).HostConfig.Mounts) t.regex(Source, /^\/var\/lib\/sitegen\/sites\/example\.com\/data(\/[\w.-]+)*$/, name);
     }

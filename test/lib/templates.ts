@@ -72,7 +72,9 @@ test('the example of a site shows every key that the schema knows, and no other'
 test('everything that the example of a site shows is valid where it belongs', async (t) => {
   const shown = parse(withCommentedKeys(await read('templates/example-site.yaml'))) as Record<string, unknown>;
   const valid = (settings: object) => parseSite(stringify({ domain: 'example.com', ...settings }, { lineWidth: 0 }), `${paths.sitesDir}/example.com.yaml`);
-  for (const kind of kinds) t.notThrows(() => valid({ [kind]: shown[kind] }), kind);
+  // Of a program it shows both ways to name it.
+  const { script: _, ...program } = shown['process'] as Record<string, unknown>;
+  for (const kind of kinds) t.notThrows(() => valid({ [kind]: kind === 'process' ? program : shown[kind] }), kind);
   const everywhere = Object.fromEntries(Object.entries(shown).filter(([key]) => key in entryFields && !kinds.some((kind) => kind === key)));
   for (const kind of ['app', 'image', 'static', 'proxy'] as const) t.deepEqual(Object.keys(valid({ [kind]: shown[kind], ...everywhere })).sort(), ['domain', kind, ...Object.keys(everywhere)].sort());
 });
@@ -169,6 +171,7 @@ ready: {path: '/100%"ready"\\', timeout: 90s}
 stop: {timeout: 15s}
 `,
 });
+const program = desiredOf({ site: 'domain: my-site.example.com\nprocess: {command: [/usr/bin/node, server.mjs], listenFds: true}\n' });
 const project = desiredOf({ site: 'domain: my-site.example.com\ncompose: {entrypoint: "web:8080", project: {services: {web: {image: x}, db: {image: y, stop_grace_period: 1m}}}}\n' });
 const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
@@ -179,6 +182,9 @@ const rendered: Record<string, () => Promise<string> | string> = {
   'app-slice': () => unitText(full, 'app-slice'),
   'entry-slice': () => unitText(project, 'entry-slice'),
   'service-of-a-project': () => unitText(project, 'service'),
+  process: () => unitText(program, 'process'),
+  'process-socket': () => unitText(program, 'process-socket'),
+  'service-of-a-process': () => unitText(program, 'service'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
   'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge }, refuseSpecial),
 };

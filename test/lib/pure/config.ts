@@ -31,7 +31,7 @@ function refusesKey(text: string, ...lines: string[]): void {
   refuses(`a site with ${text.replaceAll('\n', ' ↵ ')}`, 'site', `domain: example.com\n${text}\n`, ...lines);
 }
 
-const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, compose, listen, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, enabled, address';
+const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, enabled, address';
 const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax';
 
 test('all keys of a site are read', (t) => {
