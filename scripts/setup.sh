@@ -132,11 +132,13 @@ start() {
 
 # Before anything is changed: what can be known of a version that would not work here.
 examine() {
-  local version
+  local version said
   version=$(node "$here/sitegen.mjs" --version) || fail 'this version does not run here; nothing was changed' "look at what is said above; Node here is $(node --version 2>&1)"
   [[ $version == "$(<"$here/VERSION")" ]] || fail "its files are of several versions ($version); nothing was changed" 'unpack the release again'
-  [[ ! -e $code/sitegen.mjs ]] || SITEGEN_TEMPLATES=$here/templates node "$here/sitegen.mjs" validate >/dev/null || ! sitegen validate >/dev/null 2>&1 ||
+  if [[ -e $code/sitegen.mjs ]] && ! said=$(SITEGEN_TEMPLATES=$here/templates node "$here/sitegen.mjs" validate 2>&1) && sitegen validate >/dev/null 2>&1; then
+    echo "$said" >&2
     fail 'this version does not take settings that the one in force takes; nothing was changed' 'correct what is named above, and repeat it'
+  fi
 }
 
 accounts_and_folders() {
@@ -252,7 +254,7 @@ unused() {
   if compgen -G '/etc/sitegen/sites/*.yaml' >/dev/null; then
     fail 'there are sites' 'remove them first: sitegen list; sitegen remove DOMAIN'
   fi
-  if grep -qs '^# Made by sitegen' /etc/systemd/system/{site-*.socket,sitegen-job@*.timer}; then
+  if grep -qs '^# Made by sitegen' /dev/null /etc/systemd/system/{site-*.socket,sitegen-job@*.timer}; then
     fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
   fi
 }
@@ -265,7 +267,7 @@ take_away() {
     done
   fi
   nft delete table inet sitegen 2>/dev/null || true
-  iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done
+  iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   outside "$here" | cut -f2 | xargs -d '\n' rm -f
