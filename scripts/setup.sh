@@ -32,6 +32,11 @@ TEXT
 
 booted() { [[ -d /run/systemd/system ]]; }
 
+disable() {
+  ! booted || systemctl stop --quiet "$1" 2>/dev/null || true
+  systemctl disable --quiet "$1" 2>/dev/null || true
+}
+
 # outside DIR: what the version there has outside its folder, a line each: file, tab, its place.
 outside() {
   local file
@@ -45,6 +50,7 @@ outside() {
 changed=()
 place() {
   local file target mode
+  rm -f "$2"/usr/lib/systemd/system/{,*.d/}*.sitegen-new "$2"/usr/{lib/sysctl.d,bin,share/bash-completion/completions}/*.sitegen-new
   while IFS=$'\t' read -r file target; do
     [[ -f $file ]] || continue
     cmp -s "$file" "$2$target" && continue
@@ -62,7 +68,7 @@ drop() {
   local target unit
   comm -23 <(outside "$1" | cut -f2 | sort) <(outside "$2" | cut -f2 | sort) | while read -r target; do
     unit=${target##*/}
-    ! booted || [[ $target != /usr/lib/systemd/system/* || $unit == *@* || $unit == *.conf ]] || systemctl disable --quiet --now "$unit" 2>/dev/null || true
+    [[ $target != /usr/lib/systemd/system/* || $unit == *@* || $unit == *.conf ]] || disable "$unit"
     rm -f "$target"
   done
 }
@@ -261,11 +267,9 @@ unused() {
 
 take_away() {
   local unit user
-  if booted; then
-    for unit in "$here"/units/sitegen-*.{timer,path,socket,service}; do
-      [[ $unit == *@* ]] || systemctl disable --quiet --now "${unit##*/}" 2>/dev/null || true
-    done
-  fi
+  for unit in "$here"/units/sitegen-*.{timer,path,socket,service}; do
+    [[ $unit == *@* ]] || disable "${unit##*/}"
+  done
   nft delete table inet sitegen 2>/dev/null || true
   iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
