@@ -104,7 +104,7 @@ look() {
   if [[ $(dpkg-query -W -f '${db:Status-Status}' sitegen 2>/dev/null) == installed ]]; then
     bad 'sitegen is here as a package of Debian' 'upgrade it with apt; or, to have this one instead, first: apt-get remove sitegen'
   fi
-  if [[ ! -L /usr/lib/sitegen ]]; then
+  if [[ ! -e /usr/lib/sitegen ]]; then
     holders=$(ss -Hltnp '( sport = :80 or sport = :443 )' 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | grep -vx systemd | sort -u | paste -sd ' ' || true)
     [[ -z $holders ]] || say "warning: $holders has port 80 or 443; see \"Beside another web server\" in README.md"
   fi

@@ -35,6 +35,8 @@ booted() { [[ -d /run/systemd/system ]]; }
 disable() {
   ! booted || systemctl stop --quiet "$1" 2>/dev/null || true
   systemctl disable --quiet "$1" 2>/dev/null || true
+  # Of a unit whose file dpkg has removed before.
+  rm -f /etc/systemd/system/*.wants/"$1"
 }
 
 # outside DIR: what the version there has outside its folder, a line each: file, tab, its place.
@@ -46,8 +48,7 @@ outside() {
     "$1/completion" /usr/share/bash-completion/completions/sitegen "$1/bin/sitegen" /usr/bin/sitegen
 }
 
-# place DIR ROOT: copies that; sets `changed` to the places whose content is another one now.
-changed=()
+# place DIR ROOT: copies that.
 place() {
   local file target mode
   rm -f "$2"/usr/lib/systemd/system/{,*.d/}*.sitegen-new "$2"/usr/{lib/sysctl.d,bin,share/bash-completion/completions}/*.sitegen-new
@@ -59,7 +60,6 @@ place() {
     # Whoever is interrupted leaves no half of a file.
     install -D -m "$mode" "$file" "$2$target.sitegen-new"
     mv -f "$2$target.sitegen-new" "$2$target"
-    changed+=("$target")
   done < <(outside "$1")
 }
 
@@ -78,11 +78,13 @@ link() {
   mv -T "$code.new" "$code"
 }
 
-# Units that have to work after an upgrade if they do before. Some timers come and go with sites.
+# Units that have to work after an upgrade if they do before; `broken` are those that do not. Some timers come and go with sites.
 at_work() {
   ! booted || systemctl list-units --state=active --plain --no-legend 'site-*.socket' 'sitegen-*.socket' 'sitegen-*.path' 'sitegen-*.timer' sitegen-router.service |
     awk '$1 !~ /^sitegen-(idle\.timer|dump@|push@|job@)/ { print $1 }'
 }
+
+broken() { comm -23 <(sort <<<"$before") <(at_work | sort); }
 
 # serves UNIT: whether somebody would lose a connection by its restart. Says too much rather than too little.
 serves() {
@@ -92,11 +94,11 @@ serves() {
   esac
 }
 
-# What still runs as an older unit file said. Connections that come meanwhile wait in their sockets.
+# restart_changed OLD NEW: what still runs as its unit of OLD says. New connections wait in sockets meanwhile.
 restart_changed() {
   local unit
   for unit in sitegen-router.service sitegen-static.service; do
-    if [[ " ${changed[*]} " != *"/$unit "* ]] || ! systemctl is-active --quiet "$unit"; then
+    if cmp -s "$1/units/$unit" "$2/units/$unit" || ! systemctl is-active --quiet "$unit"; then
       continue
     elif serves "$unit"; then
       say "$unit has changed and serves somebody just now; what has changed is in force from its next start: systemctl restart $unit"
@@ -118,7 +120,7 @@ enable_units() {
   done | xargs -0 systemctl enable --quiet --force ${2:+"$2"}
 }
 
-# start DIR: has what runs take up the files of the version there.
+# start OLD NEW: has what runs take up the files of the version in the folder NEW.
 start() {
   systemctl daemon-reload
   # As at boot: it knows that a "-" marks what some kernels and containers lack.
@@ -128,11 +130,11 @@ start() {
   # While somebody asks it again and again, it does not end by itself, and parts of it are gone.
   systemctl try-restart sitegen-responder.service
   systemctl enable --quiet --now docker.service
-  enable_units "$1" --now
+  enable_units "$2" --now
   # Made on first use otherwise; whoever runs the backup servers wants to know it.
   /usr/bin/sitegen backup key >/dev/null || say 'warning: this server has no key for its backups; see above'
   /usr/bin/sitegen apply --quiet || say 'warning: not everything could be applied; mend what is named above, then run: sitegen apply'
-  restart_changed
+  [[ -z $1 ]] || restart_changed "$1" "$2"
   systemctl start sitegen-shutdown.service
 }
 
@@ -214,14 +216,13 @@ activate() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   switching=1
-  changed=()
   place "$target" ''
   [[ -z $previous ]] || { touch "$previous"; drop "$previous" "$target"; }
   link "$target"
   if booted; then
-    start "$target"
-    for unit in $before; do
-      systemctl is-active --quiet "$unit" || [[ ! -e /etc/systemd/system/$unit && ! -e /usr/lib/systemd/system/$unit ]] || fail "$unit does not work any more" "journalctl -u $unit"
+    start "$previous" "$target"
+    for unit in $(broken); do
+      [[ ! -e /etc/systemd/system/$unit && ! -e /usr/lib/systemd/system/$unit ]] || fail "$unit does not work any more" "journalctl -u $unit"
     done
   else
     enable_units "$target"
@@ -245,12 +246,11 @@ end() {
   else
     say "it does not work; going back to $(cat "$previous/VERSION" 2>/dev/null || echo 'the version before')"
     drop "$target" "$previous"
-    changed=()
     place "$previous" ''
     link "$previous"
     if booted; then
-      start "$previous"
-      for unit in $before; do systemctl is-active --quiet "$unit" || systemctl restart "$unit"; done
+      start "$target" "$previous"
+      for unit in $(broken); do systemctl restart "$unit"; done
     fi
   fi
   exit "$(($1 == 0 ? 1 : $1))"
