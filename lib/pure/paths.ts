@@ -8,6 +8,8 @@ export const paths = {
   /** The admin's own apps; they stand in for those of the catalogue. */
   appsDir: '/etc/sitegen/apps',
   unitsDir: '/etc/systemd/system',
+  /** Units that all sites share: where packages have theirs, so that what an admin has above stands in for them. */
+  sharedUnitsDir: '/usr/lib/systemd/system',
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
