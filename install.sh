@@ -44,8 +44,8 @@ if $uninstall; then
   if grep -qs '^# Made by sitegen' /etc/systemd/system/{site-*.socket,sitegen-job@*.timer}; then
     fail 'there are units of sites whose settings are gone' 'remove them first: sitegen apply'
   fi
-  for unit in units/sitegen-*.{timer,path,socket,service}; do
-    [[ ! -f $unit || $unit == *@* ]] || systemctl disable --quiet --now "${unit##*/}" 2>/dev/null || true
+  for unit in units/sitegen-*.{timer,path,socket,service} sitegen-mail.socket; do
+    [[ (! -f $unit && $unit == */*) || $unit == *@* ]] || systemctl disable --quiet --now "${unit##*/}" 2>/dev/null || true
   done
   nft delete table inet sitegen 2>/dev/null || true
   iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done
@@ -53,11 +53,12 @@ if $uninstall; then
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
     /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
+  rm -f /etc/systemd/system/sitegen-mail.socket
   for unit in units/*.{service,slice,socket,timer,path}; do rm -f "/etc/systemd/system/${unit##*/}"; done
   rm -rf /etc/systemd/system/sitegen-*.d
   # Copies of keys; what was accepted for sites stays.
   rm -rf /var/lib/sitegen/router
-  for user in sitegen sitegen-router sitegen-responder; do userdel "$user" 2>/dev/null || true; done
+  for user in sitegen sitegen-router sitegen-responder sitegen-mail; do userdel "$user" 2>/dev/null || true; done
   systemctl daemon-reload
   say 'sitegen is removed; /etc/sitegen and /var/lib/sitegen stay'
   exit 0
@@ -111,7 +112,7 @@ if [[ ! -f dist/sitegen.mjs ]]; then
   npm run build >&2
 fi
 
-for user in sitegen sitegen-router sitegen-responder; do
+for user in sitegen sitegen-router sitegen-responder sitegen-mail; do
   getent passwd "$user" >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group "$user"
 done
 
@@ -134,6 +135,10 @@ chmod 755 /usr/bin/sitegen
 install -d -m 755 /etc/sitegen /etc/sitegen/sites /etc/sitegen/apps /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
 install -d -m 700 /var/lib/sitegen/{certs,acme,backup,git,rehearsal} /etc/sitegen/keys
 install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
+# The intake may write what delivery, which is root without its powers, reads by its group.
+install -d -m 755 /var/lib/sitegen/mail
+install -d -m 750 -g sitegen-mail /var/lib/sitegen/mail/{sites,spool,spool/queue}
+install -d -m 2770 -o sitegen-mail -g root /var/lib/sitegen/mail/spool/{tmp,in}
 install -m 644 templates/example-site.yaml /etc/sitegen/example-site.yaml
 [[ -f /etc/sitegen/sitegen.yaml ]] || install -m 600 templates/sitegen.yaml /etc/sitegen/sitegen.yaml
 changed=()
@@ -160,8 +165,8 @@ systemctl enable --quiet --now docker.service
 systemctl enable --quiet sitegen-network.service sitegen-certs.service sitegen-watch-boot.service
 # They wait for somebody who asks, and cost nothing until then.
 for unit in units/sitegen-*.{socket,timer,path}; do
-  # The idle timer is started by wakes.
-  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer ]] || systemctl enable --quiet --now "${unit##*/}"
+  # The idle timer is started by wakes, and those of mail by "sitegen apply".
+  [[ ! -f $unit || $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer || $unit == */sitegen-mail* ]] || systemctl enable --quiet --now "${unit##*/}"
 done
 # Made on first use otherwise; whoever runs the backup servers wants to know it.
 /usr/bin/sitegen backup key >/dev/null || say 'warning: this server has no key for its backups; see above'
