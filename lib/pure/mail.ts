@@ -1,5 +1,6 @@
+import { isAddress } from './addresses.ts';
 import { parseDomain } from './names.ts';
-import { isHost, splitHostPort } from './schema-values.ts';
+import { splitHostPort } from './schema-values.ts';
 
 /** What the relay knows of sites: their rules, and how these are written down for it. */
 
@@ -174,5 +175,5 @@ export function accountFor(text: string, { host, port }: Pick<Relay, 'host' | 'p
 
 /** True for a host that is this machine: what goes there is seen by nobody else. */
 export function isLocalHost(host: string): boolean {
-  return host === '::1' || host === 'localhost' || (/^127\./.test(host) && isHost(host));
+  return host === '::1' || host === 'localhost' || (host.startsWith('127.') && isAddress(host) === 4);
 }

@@ -35,7 +35,7 @@ test('an intake that is killed at any moment has all that it acknowledged, once,
   const port = await freePort();
   const acknowledged = new Set<string>();
   let sent = 0;
-  for (let kills = 0; kills < 6; kills++) {
+  for (let kills = 0; kills < 4; kills++) {
     const child = run('intake', directory, port);
     t.teardown(() => { child.kill('SIGKILL'); });
     await once(child.stdout ?? child, 'data');
@@ -62,8 +62,8 @@ test('an intake that is killed at any moment has all that it acknowledged, once,
   const subjects = sink.got.map(({ text }) => nameIn(text));
   t.is(new Set(subjects).size, subjects.length, 'none came twice');
   t.deepEqual([...acknowledged].filter((subject) => !subjects.includes(subject)), []);
-  // Those whose acknowledgement was on its way: four clients, six kills.
-  t.true(subjects.length - acknowledged.size <= 24, `${subjects.length - acknowledged.size}`);
+  // Those whose acknowledgement was on its way: four clients, four kills.
+  t.true(subjects.length - acknowledged.size <= 16, `${subjects.length - acknowledged.size}`);
   t.true(sink.got.every(({ text }) => text.includes(`end of ${nameIn(text)}`)));
   t.deepEqual([...await readdir(spool.in), ...await readdir(spool.queue)], []);
 });
@@ -82,7 +82,7 @@ test('a delivery that is killed at any moment loses nothing, and sends twice onl
   await kill(intake);
   const sink = await startSink(t, { hold: () => new Promise((resolve) => setTimeout(resolve, 25)) });
   let kills = 0;
-  for (; kills < 5; kills++) {
+  for (; kills < 3; kills++) {
     const before = sink.got.length;
     const child = run('deliver', directory, sink.port);
     const wanted = before + 5 + kills * 3;
