@@ -1,4 +1,4 @@
-import { readIfThere, writeAtomic } from '../effects/files.ts';
+import { writeAtomic } from '../effects/files.ts';
 import type { Entry } from '../effects/journal.ts';
 import { dropMessage, listQueue, openContent, saveProgress, takeFlush, takeIn, type Spool } from '../effects/mail-spool.ts';
 import type { Sender } from '../effects/smtp-send.ts';
@@ -7,6 +7,7 @@ import { parseRelay, relayText, type Relay, type SenderSite } from '../pure/mail
 import { fairOrder, isDue, isForgotten, judge, noMail, type MailCounts, type Outcome, type Queued } from '../pure/mail-queue.ts';
 import { inParallel } from '../pure/parallel.ts';
 import { keyOf } from './mail-intake.ts';
+import { readMailStats } from './mail-stats.ts';
 
 /** Messages under way at once, to all servers together. */
 const atOnce = 3;
@@ -79,15 +80,6 @@ export async function deliver(deps: DeliverDeps): Promise<Round> {
   }
   const left = queue.filter(({ progress }) => progress?.failed === undefined).length;
   return { left, alarms: [...alarms] };
-}
-
-/** Counters of all sites, by domain; none where they cannot be read. */
-export async function readMailStats(file: string): Promise<Map<string, MailCounts>> {
-  try {
-    return new Map(Object.entries(JSON.parse(await readIfThere(file) ?? '{}') as Record<string, MailCounts>));
-  } catch {
-    return new Map();
-  }
 }
 
 interface RoundState {

@@ -4,7 +4,7 @@ import test from 'ava';
 import { createTransport } from 'nodemailer';
 import { askFlush } from '../../../lib/effects/mail-spool.ts';
 import { connectSender } from '../../../lib/effects/smtp-send.ts';
-import { readMailStats } from '../../../lib/usecases/mail-deliver.ts';
+import { readMailStats } from '../../../lib/usecases/mail-stats.ts';
 import { deliver, deliverDeps, makeSpool, startIntake, startSink } from '../_mail.ts';
 
 /** Hands a message in as an application does. */
