@@ -104,7 +104,7 @@ export async function serveIntake(where: { fd: number } | { host: string; port: 
       options.closed(sessionOf(session));
     },
     onMailFrom({ address, args }, session, callback) {
-      const size = Number((args as { SIZE?: unknown } | false | undefined || {}).SIZE ?? 0);
+      const size = Number((args as { SIZE?: unknown } | undefined)?.SIZE ?? 0);
       step(() => { options.sender(sessionOf(session), address, Number.isFinite(size) ? size : 0); }, callback);
     },
     onRcptTo({ address }, session, callback) {

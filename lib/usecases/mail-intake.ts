@@ -120,18 +120,20 @@ export function keyOf(name: string): string {
  * @throws whatever kept it from being stored; nothing of it is left then
  */
 async function store(content: Readable, maxBytes: number, refused: Refusal | undefined, begin: () => Promise<Incoming>, rewrite: (header: string) => string | undefined): Promise<void> {
-  let fault: unknown = refused;
-  let incoming: Incoming | undefined;
+  let fault: Error | undefined = refused;
+  const opened: Incoming[] = [];
   let start = Buffer.alloc(0);
   let size = 0;
   const open = async (header: Buffer, rest: Buffer) => {
     const rewritten = rewrite(header.toString('latin1'));
     if (rewritten === undefined) throw new Refusal(554, 'the message goes in circles');
-    incoming = await begin();
+    const incoming = await begin();
+    opened.push(incoming);
     await incoming.write(Buffer.concat([Buffer.from(`${rewritten}\r\n`, 'latin1'), rest]));
   };
   const take = async (chunk: Buffer) => {
     if (size > maxBytes) throw new Refusal(552, `the message is larger than ${maxBytes} bytes`);
+    const [incoming] = opened;
     if (incoming) {
       await incoming.write(chunk);
       return;
@@ -144,14 +146,14 @@ async function store(content: Readable, maxBytes: number, refused: Refusal | und
   try {
     for await (const chunk of content) {
       size += (chunk as Buffer).length;
-      if (fault === undefined) await take(chunk as Buffer).catch((error: unknown) => { fault = error; });
+      if (fault === undefined) await take(chunk as Buffer).catch((error: unknown) => { fault = error instanceof Error ? error : new Error(String(error)); });
     }
     if (fault !== undefined) throw fault;
     // All of it is header.
-    if (!incoming) await open(start, Buffer.alloc(0));
-    await (incoming as Incoming | undefined)?.commit();
+    if (opened.length === 0) await open(start, Buffer.alloc(0));
+    for (const incoming of opened) await incoming.commit();
   } catch (error) {
-    await (incoming as Incoming | undefined)?.abort();
+    for (const incoming of opened) await incoming.abort();
     throw error;
   }
 }
