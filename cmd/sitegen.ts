@@ -18,6 +18,7 @@ import { importCommand } from './import.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
+import { mailCommand } from './mail.ts';
 import { pullCommand } from './pull.ts';
 import { moveCommand } from './move.ts';
 import { maintenanceCommand } from './maintenance.ts';
@@ -82,6 +83,7 @@ const parser = yargs(hideBin(process.argv))
   .command(backupCommand)
   .command(moveCommand)
   .command(buddyCommand)
+  .command(mailCommand)
   .command(alarmsCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {

@@ -12,7 +12,7 @@ umask 022
 here=$(dirname "$(readlink -f "$0")")
 code=/usr/lib/sitegen
 versions=/usr/lib/sitegen-versions
-users=(sitegen sitegen-router sitegen-responder)
+users=(sitegen sitegen-router sitegen-responder sitegen-mail)
 
 say() { echo "sitegen: $*" >&2; }
 fail() {
@@ -81,7 +81,7 @@ link() {
 # Units that have to work after an upgrade if they do before; `broken` are those that do not. Some timers come and go with sites.
 at_work() {
   ! booted || systemctl list-units --state=active --plain --no-legend 'site-*.socket' 'sitegen-*.socket' 'sitegen-*.path' 'sitegen-*.timer' sitegen-router.service |
-    awk '$1 !~ /^sitegen-(idle\.timer|dump@|push@|job@)/ { print $1 }'
+    awk '$1 !~ /^sitegen-(idle\.timer|mail|dump@|push@|job@)/ { print $1 }'
 }
 
 broken() { comm -23 <(sort <<<"$before") <(at_work | sort); }
@@ -114,8 +114,8 @@ enable_units() {
   systemctl enable --quiet --force sitegen-network.service sitegen-certs.service sitegen-watch-boot.service sitegen-shutdown.service
   # They wait for somebody who asks, and cost nothing until then.
   for unit in "$1"/units/sitegen-*.{socket,timer,path}; do
-    # The idle timer is started by wakes, the router by apply; what an admin has masked stays so.
-    [[ $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer ]] ||
+    # The idle timer is started by wakes, router and mail by apply; what an admin has masked stays so.
+    [[ $unit == *@* || $unit == */sitegen-router.socket || $unit == */sitegen-idle.timer || $unit == */sitegen-mail* ]] ||
       [[ $(readlink "/etc/systemd/system/${unit##*/}") == /dev/null ]] || printf '%s\0' "${unit##*/}"
   done | xargs -0 systemctl enable --quiet --force ${2:+"$2"}
 }
@@ -157,6 +157,10 @@ accounts_and_folders() {
   install -d -m 755 /etc/sitegen /etc/sitegen/sites /etc/sitegen/apps /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
   install -d -m 700 /var/lib/sitegen/{certs,acme,backup,git,rehearsal} /etc/sitegen/keys
   install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
+  # The intake may write what delivery, which is root without its powers, reads by its group.
+  install -d -m 755 /var/lib/sitegen/mail
+  install -d -m 750 -g sitegen-mail /var/lib/sitegen/mail/{sites,spool,spool/queue}
+  install -d -m 2770 -o sitegen-mail -g root /var/lib/sitegen/mail/spool/{tmp,in}
   install -m 644 "$here/templates/example-site.yaml" /etc/sitegen/example-site.yaml
   [[ -e /etc/sitegen/sitegen.yaml ]] || install -m 600 "$here/templates/sitegen.yaml" /etc/sitegen/sitegen.yaml
 }
@@ -270,6 +274,9 @@ take_away() {
   for unit in "$here"/units/sitegen-*.{timer,path,socket,service}; do
     [[ $unit == *@* ]] || disable "${unit##*/}"
   done
+  # Made by "sitegen apply".
+  disable sitegen-mail.socket
+  rm -f /etc/systemd/system/sitegen-mail.socket
   nft delete table inet sitegen 2>/dev/null || true
   iptables -S DOCKER-USER 2>/dev/null | sed -n '/ sitegen0 -m conntrack --ctstate DNAT /s/^-A/-D/p' | while read -ra rule; do iptables "${rule[@]}" || true; done || true
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true

@@ -18,10 +18,12 @@ const owners: Record<string, string> = {
   'simple-git': 'lib/effects/git/run.ts',
   'ipaddr.js': 'lib/pure/addresses.ts',
   'age-encryption': 'lib/effects/age.ts',
+  'smtp-server': 'lib/effects/smtp-intake.ts',
+  nodemailer: 'lib/effects/smtp-send.ts',
 };
 
 /** Modules without input or output. */
-const pureModules = ['node:crypto', 'node:path/posix', 'node:url', 'ipaddr.js', 'mustache', 'yaml', 'zod'];
+const pureModules = ['node:crypto', 'node:path/posix', 'node:url', 'ipaddr.js', 'mustache', 'nodemailer/lib/addressparser/index.js', 'yaml', 'zod'];
 
 interface Source {
   file: string;

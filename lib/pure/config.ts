@@ -4,6 +4,7 @@ import { envFaults } from './app-env.ts';
 import { migrateApp } from './app-migrations.ts';
 import { reasonOf, SitegenError } from './errors.ts';
 import { readProject, servicesSaid } from './compose/read.ts';
+import { forwardFault } from './mail.ts';
 import { paths, siteNames } from './names.ts';
 import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile, type SiteFile } from './schema.ts';
 
@@ -21,6 +22,7 @@ export function parseSite(text: string, file: string): SiteFile {
       ...(misnamed ? [{ path: ['domain'], message: `"${site.domain}" belongs into ${expected}: rename the file or correct the domain` }] : []),
       ...twice(site),
       ...circle(site),
+      ...[forwardFault(site)].flatMap((message) => (message === undefined ? [] : [{ path: ['mail', 'otherEmail'], message }])),
       ...volumeFaults(site.volumes ?? []),
       ...portFaults(site),
       ...composeFaults(site),

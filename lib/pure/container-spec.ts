@@ -18,6 +18,8 @@ export interface ContainerSpec {
     CapDrop: string[];
     CapAdd: string[];
     SecurityOpt: string[];
+    /** `name:address`, for /etc/hosts. */
+    ExtraHosts?: string[];
     RestartPolicy: { Name: 'no' };
   };
   NetworkingConfig: { EndpointsConfig: Record<string, { IPAMConfig: { IPv4Address: string } }> };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { jobUnits, listenSocket, shared, siteNames, type SiteNames } from './names.ts';
+import { jobUnits, listenSocket, mail, mailFileOf, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
 import { projectContainers, type DesiredProject } from './compose/containers.ts';
 import { filesOf } from './compose/project.ts';
@@ -7,6 +7,7 @@ import { capabilities, type ContainerSpec } from './container-spec.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
+import { renderSenderSite } from './mail.ts';
 import { addressFor, environmentText, processHash, processSocketUnit, processUnit, resolveProcess, sandboxOf, userOf, type DesiredProcess } from './process.ts';
 import { escapeUnit, render, type View } from './render.ts';
 import { hasAddress, type Limits, type Owner, type Program, type Site, type Workload } from './site.ts';
@@ -57,6 +58,10 @@ export interface Desired {
   dataFiles: readonly string[];
   /** Who owns those of them that are made for others than root. */
   owners: ReadonlyMap<string, Owner>;
+  /** What the relay for mail is to know of it; undefined for nothing. */
+  mail: RenderedFile | undefined;
+  /** Address of the relay, whether or not it listens. */
+  gateway: string;
 }
 
 /** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
@@ -89,7 +94,7 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
   const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
   const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
   const program = workload?.program && programOf(workload, workload.program, names, address, templates);
-  const base = workload && !program ? containerSpec(site.domain, workload, names, address, image) : undefined;
+  const base = workload && !program ? containerSpec(site, workload, names, address, image) : undefined;
   const project = base && workload?.project && projectContainers(workload.project, names, base);
   // That of the entrypoint has the network and the address of any site's container.
   const container = project ? project.containers.find(({ service }) => service === workload?.project?.entry)?.spec as ContainerSpec : base;
@@ -112,6 +117,8 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
+    mail: mailFile(site, names, address),
+    gateway: site.mail.gateway,
   };
 }
 
@@ -126,6 +133,12 @@ function programOf(workload: Workload, { settings, places, ranges }: Program, na
     ...(spec.listenFds ? [{ path: `${paths.unitsDir}/${names.processSocket}`, content: processSocketUnit(templates['process-socket'], names, own) }] : []),
   ];
   return { files, process: { unit: names.processUnit, user: userOf(names), sandbox }, cwd: spec.cwd };
+}
+
+function mailFile({ domain, aliases, redirects, workload, mail: { gateway: _, ...rules } }: Site, names: SiteNames, address: SiteAddress): RenderedFile | undefined {
+  if (rules.relay === undefined && rules.otherEmail === undefined) return undefined;
+  const content = renderSenderSite({ ...rules, id: names.id, domain, service: names.service, names: [domain, ...aliases, ...redirects], address: workload && address.container });
+  return { path: mailFileOf(names.id), content };
 }
 
 function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
@@ -177,12 +190,13 @@ export function specHash(spec: ContainerSpec): string {
   return createHash('sha256').update(JSON.stringify({ ...spec, Labels: { ...spec.Labels, [shared.labels.spec]: '' } })).digest('hex').slice(0, 16);
 }
 
-function containerSpec(domain: string, workload: Workload, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
+function containerSpec({ domain, mail: { relay, gateway } }: Site, workload: Workload, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
+  const sends = relay !== undefined;
   const spec: ContainerSpec = {
     Image: image,
     // Linux allows 64 characters (gethostname(2)).
     Hostname: domain.length <= 64 ? domain : (domain.split('.', 1)[0] ?? 'site'),
-    Env: Object.entries(workload.env).map(([name, value]) => `${name}=${value}`),
+    Env: Object.entries({ ...(sends && { SITEGEN_SMTP: `${mail.host}:${mail.port}` }), ...workload.env }).map(([name, value]) => `${name}=${value}`),
     Labels: {
       [shared.labels.domain]: domain,
       [shared.labels.spec]: '',
@@ -205,6 +219,7 @@ function containerSpec(domain: string, workload: Workload, names: SiteNames, add
       CapDrop: ['ALL'],
       CapAdd: capabilities,
       SecurityOpt: ['no-new-privileges'],
+      ...(sends && { ExtraHosts: [`${mail.host}:${gateway}`] }),
       RestartPolicy: { Name: 'no' },
     },
     NetworkingConfig: { EndpointsConfig: { [shared.network]: { IPAMConfig: { IPv4Address: address.container } } } },

@@ -134,6 +134,35 @@ export function heldId(name: string): string | undefined {
   return name.endsWith('.git') ? name.slice(0, -'.git'.length) : undefined;
 }
 
+/** The relay for what containers send, and what it knows. */
+export const mail = {
+  /** Where containers find it. The kernel leads its port to another, as a site or the host's own server may have port 25. */
+  host: 'mail.sitegen.internal',
+  port: 25,
+  listenPort: 2525,
+  socketUnit: 'sitegen-mail.socket',
+  unit: 'sitegen-mail.service',
+  deliverUnit: 'sitegen-mail-deliver.service',
+  deliverPath: 'sitegen-mail-deliver.path',
+  deliverTimer: 'sitegen-mail-deliver.timer',
+  /** One file a site that sends, or whose mail is forwarded. */
+  sitesDir: '/var/lib/sitegen/mail/sites',
+  /** Forwarding addresses, as Postfix reads them. */
+  virtual: '/var/lib/sitegen/mail/virtual',
+  spoolDir: '/var/lib/sitegen/mail/spool',
+  stats: '/var/lib/sitegen/mail/stats.json',
+  /** Accounts at smarthosts; root's own. */
+  accounts: '/etc/sitegen/keys/mail',
+  /** What each site has sent in the last hour. */
+  countsDir: '/run/sitegen-mail',
+  pathsWantsDir: '/etc/systemd/system/paths.target.wants',
+} as const;
+
+/** What the relay knows of a site, by the site's id. */
+export function mailFileOf(id: string): string {
+  return `${mail.sitesDir}/${id}`;
+}
+
 /** A map file of the router. */
 export function mapFile(name: string): string {
   return `${router.mapsDir}/${name}.map`;

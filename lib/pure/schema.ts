@@ -7,6 +7,7 @@ import { besideProcess, processFields } from './schema-process.ts';
 import { appEnv, appFields } from './schema-app.ts';
 import { image, siteImageFields } from './schema-image.ts';
 import { jobFields } from './schema-jobs.ts';
+import { mailDefaults, mailFields } from './schema-mail.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { composeFields } from './compose/schema.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
@@ -82,6 +83,7 @@ export const siteSchema = z.strictObject({
   process: processFields.describe('a program that runs without a container, as a service of systemd').optional(),
   compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
+  mail: mailFields.describe('mail that the site sends, and where mail to it goes').optional(),
   ...siteDataFields,
   ...siteImageFields,
   ...entryFields,
@@ -135,6 +137,7 @@ export const defaultsSchema = z.strictObject({
   machine: machineFields.describe('how sites share the machine').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),
   acme: acmeFields.describe('where certificates come from').optional(),
+  mail: mailDefaults.describe('what the mail of sites goes through').optional(),
   backup: backupFields.describe('where sites are backed up to').optional(),
   adopt: adoptFields.describe('sites that come by themselves, from their backups').optional(),
   alerts: z.strictObject({

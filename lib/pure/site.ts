@@ -3,11 +3,12 @@ import { directoryOf } from './config.ts';
 import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
-import type { Ranges } from './addresses.ts';
+import { networkOf, type Ranges } from './addresses.ts';
 import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import type { Job } from './jobs.ts';
 import type { ListenPort } from './listen.ts';
-import { parseSpan } from './quantities.ts';
+import { builtInMail, type SiteMail } from './mail.ts';
+import { parseSize, parseSpan } from './quantities.ts';
 import { directoriesOf, resolveProject, serviceOf, type Project } from './compose/project.ts';
 import { portOf } from './compose/read.ts';
 import { kinds, runsSomething } from './kinds.ts';
@@ -33,6 +34,7 @@ export interface Site {
   /** Paths below the data that backups leave out; `*` stands for a part of a name. */
   exclude: readonly string[];
   backedUp: boolean;
+  mail: SiteMail;
 }
 
 /** True when systemd holds an address for the site. */
@@ -161,6 +163,20 @@ export function resolve(file: SiteFile, app: { name: string; file: AppFile } | u
     unixUpstream,
     exclude: [...new Set([...app?.file.exclude ?? [], ...file.exclude ?? [], ...databaseDirs(workload, (file.dump ?? app?.file.dump)?.way)])],
     backedUp: file.backup ?? true,
+    mail: mailOf(file, defaults, workload !== undefined),
+  };
+}
+
+function mailOf({ domain, mail = {} }: SiteFile, defaults: DefaultsFile, hasContainer: boolean): SiteMail {
+  const machine = defaults.mail ?? {};
+  const relay = mail.relay ?? machine.relay;
+  return {
+    relay: hasContainer && relay !== false ? relay : undefined,
+    from: mail.from ?? machine.from?.replaceAll('${domain}', domain),
+    perHour: mail.perHour ?? machine.perHour ?? builtInMail.perHour,
+    maxBytes: machine.maxSize === undefined ? builtInMail.maxBytes : parseSize(machine.maxSize) ?? builtInMail.maxBytes,
+    otherEmail: mail.otherEmail,
+    gateway: networkOf(rangesOf(defaults).containers).gateway,
   };
 }
 

@@ -16,6 +16,7 @@ import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
+import { syncMail } from './mail-sync.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { forgetProcess } from './process.ts';
 import { pullSite, removeCheckout } from './pull.ts';
@@ -184,6 +185,10 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       });
     }
     if (want.hasSocket) await addUnits();
+    if (want.mail) {
+      const { gateway } = want;
+      await act(() => syncMail(deps.systemd, { sites: [want], gateway }), async () => { await syncMail(deps.systemd, { sites: [], gone: [names.domain], gateway }); });
+    }
     await act(async () => {
       for (const line of (await syncRouter(deps.systemd, plan.change)).lines) deps.report(line);
       // One that it had before it was removed.

@@ -10,7 +10,8 @@ import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
-import { planApply, type Plan } from './plan.ts';
+import { syncMail } from './mail-sync.ts';
+import { mailChange, planApply, type Plan } from './plan.ts';
 import { forgetProcess } from './process.ts';
 import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
@@ -34,7 +35,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
   result.done.push(...await prepareMachine(deps, await loadDefaults()));
-  const { plans, faults, actual, change } = await planApply(deps, domains, (loaded) => recordSecrets(loaded, deps.report));
+  const { plans, faults, ranges, actual, change } = await planApply(deps, domains, (loaded) => recordSecrets(loaded, deps.report));
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
@@ -91,6 +92,11 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
   });
   for (const { domain, want } of active) if (!want) await deps.systemd.stop(siteNames(domain).certifyUnit);
+  try {
+    result.done.push(...await syncMail(deps.systemd, mailChange(plans, domains, ranges, new Set([...faults.map(({ domain }) => domain), ...failed]))));
+  } catch (error) {
+    result.faults.push({ domain: 'mail', reason: faultOf(error) });
+  }
   await pullNew(deps, change, result);
   if (domains === undefined && faults.length === 0) await sweepCheckouts(change.published.flatMap(({ file }) => (file.static?.git === undefined ? [] : [file.domain])));
   // Last, as a name that the router knows has to lead somewhere.

@@ -10,7 +10,7 @@ import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, mail, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
 import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
@@ -115,7 +115,10 @@ export async function machineReady(ranges: Ranges): Promise<boolean> {
 
 async function networkFiles(ranges: Ranges) {
   const template = await fs.readFile(`${templatesDir}/network.nft.mustache`, 'utf8');
-  const view = { sites: ranges.sites, bridge: shared.bridge, projects: shared.projectBridge };
+  const view = {
+    sites: ranges.sites, bridge: shared.bridge, projects: shared.projectBridge,
+    gateway: networkOf(ranges.containers).gateway, mailPort: mail.port, mailListenPort: mail.listenPort,
+  };
   const files = [
     { path: paths.networkRules, content: render(template, view, refuseSpecial) },
     { path: paths.networkEnvironment, content: `SITES=${refuseSpecial(ranges.sites)}\n` },

@@ -1,4 +1,4 @@
-import { addressAt, type Ranges } from '../pure/addresses.ts';
+import { addressAt, networkOf, type Ranges } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
 import { desired, type Desired } from '../pure/desired.ts';
@@ -7,6 +7,7 @@ import { reasonOf } from '../pure/errors.ts';
 import { shared, siteNames } from '../pure/names.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
+import { syncMail, type MailChange } from './mail-sync.ts';
 import { machineReady, observe, type Deps } from './machine.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { missingSecrets } from './secrets.ts';
@@ -76,6 +77,12 @@ export async function planApply(deps: Pick<Deps, 'systemd' | 'docker'>, domains?
   return { plans, faults, ranges: settings.ranges, actual, change };
 }
 
+/** What the relay for mail is to know of planned sites. @param keep sites that keep what they have */
+export function mailChange(plans: readonly Plan[], domains: readonly string[] | undefined, ranges: Ranges, keep: ReadonlySet<string>): MailChange {
+  const { gateway } = networkOf(ranges.containers);
+  return { sites: plans.flatMap(({ want }) => (want && !keep.has(want.names.domain) ? [want] : [])), gateway, keep: domains === undefined ? keep : undefined };
+}
+
 /** What apply would do, as text: a line a step, with the changed lines of units. */
 export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domains?: readonly string[]): Promise<{ lines: string[]; plans: Plan[]; faults: Fault[] }> {
   const { plans, faults, ranges, change } = await planApply(deps, domains);
@@ -93,6 +100,7 @@ export async function describeDiff(deps: Pick<Deps, 'systemd' | 'docker'>, domai
   }
   const router = await syncRouter(deps.systemd, change, true);
   lines.push(...router.changes.map(({ domain, text }) => `${domain}: router: ${text}`), ...router.lines);
+  lines.push(...await syncMail(deps.systemd, mailChange(plans, domains, ranges, new Set(faults.map(({ domain }) => domain))), true));
   return { lines, plans, faults };
 }
 

@@ -1,5 +1,6 @@
 import { exists, namesIn, readIfThere, remove } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
+import { networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
 import { SitegenError, usageError } from '../pure/errors.ts';
@@ -10,6 +11,7 @@ import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
+import { syncMail } from './mail-sync.ts';
 import { forgetProcess } from './process.ts';
 import { removeCheckout } from './pull.ts';
 import { stopSite } from './quiet.ts';
@@ -73,6 +75,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
     if (isJobTimer(unit)) await remove(timerStamp(unit));
   }
   for (const unit of units) await deps.systemd.resetFailed(unit);
+  await syncMail(deps.systemd, { sites: [], gone: [plan.domain], gateway: networkOf(rangesOf(await loadDefaults()).containers).gateway });
   if (!plan.purge) await keepSecrets(names);
   await remove(names.settingsFile);
   // Or what comes back under this name would be forwarded.

@@ -6,7 +6,7 @@ import { notesFor } from '../../lib/pure/app-env.ts';
 import { keysAt, parseApp, parseDefaults, parseSite } from '../../lib/pure/config.ts';
 import { builtInEntry } from '../../lib/pure/entry.ts';
 import { builtInRouter } from '../../lib/pure/haproxy.ts';
-import { paths, shared } from '../../lib/pure/names.ts';
+import { mail, paths, shared } from '../../lib/pure/names.ts';
 import { refuseSpecial, render } from '../../lib/pure/render.ts';
 import { appSchema, defaultsSchema, siteSchema } from '../../lib/pure/schema.ts';
 import { kinds } from '../../lib/pure/kinds.ts';
@@ -186,7 +186,8 @@ const rendered: Record<string, () => Promise<string> | string> = {
   'process-socket': () => unitText(program, 'process-socket'),
   'service-of-a-process': () => unitText(program, 'service'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
-  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge }, refuseSpecial),
+  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge, gateway: '10.214.0.1', mailPort: mail.port, mailListenPort: mail.listenPort }, refuseSpecial),
+  'mail.socket': async () => render(await read('templates/mail-socket.mustache'), { gateway: '10.214.0.1', port: mail.listenPort }, refuseSpecial),
 };
 
 for (const [name, make] of Object.entries(rendered)) {

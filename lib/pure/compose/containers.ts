@@ -87,12 +87,12 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
   const networks = networksOfService(service).map((network) => ({ network: networkOf(names, project, network).name, aliases: aliases(network) }));
   const [first, ...others] = networks;
   const joins = isEntry ? networks : others;
-  const { Healthcheck } = base;
+  const { Healthcheck, HostConfig: { ExtraHosts, ...plainHost } } = base;
   const hostname = service.hostname ?? (isEntry ? base.Hostname : name.replaceAll(/[^A-Za-z0-9-]/g, '-').replace(/-+$/, ''));
   const spec: ServiceSpec = {
     Image: service.image ?? '',
     Hostname: hostname,
-    Env: envOf(service, project.variables),
+    Env: [...(isEntry ? base.Env.filter((each) => each.startsWith('SITEGEN_SMTP=')) : []), ...envOf(service, project.variables)],
     Labels: {
       ...labelsOf(service),
       ...base.Labels,
@@ -105,7 +105,9 @@ function containerOf(project: Project, names: SiteNames, base: ContainerSpec, na
     Healthcheck,
     ...commandOf(service),
     HostConfig: {
-      ...base.HostConfig,
+      ...plainHost,
+      // The relay knows sites by the address that the entrypoint has.
+      ...(isEntry && ExtraHosts && { ExtraHosts }),
       ...hostConfig(service, project, names),
       CgroupParent: isEntry ? names.entrySlice : names.appSlice,
       NetworkMode: service.network_mode ?? (isEntry ? shared.network : first?.network ?? 'none'),

@@ -72,8 +72,9 @@ test('every limit of the schema has its name in units', (t) => {
 });
 
 test('what no file says is built in', (t) => {
-  const { workload, entry, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
+  const { workload, entry, mail, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
   t.deepEqual(site, { domain: 'example.com', aliases: [], redirects: [], enabled: true, recordedAddress: undefined, unixUpstream: undefined, exclude: [], backedUp: true });
+  t.deepEqual(mail, { relay: undefined, from: undefined, perHour: 100, maxBytes: 25 * 1024 ** 2, otherEmail: undefined, gateway: '10.214.0.1' });
   t.deepEqual(entry, {
     targets: new Map([['', { kind: 'address' }]]), passthrough: undefined, www: 'redirect', http: 'redirect', certificate: 'acme', hsts: 'max-age=15552000',
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
