@@ -118,7 +118,7 @@ done
 say "installing to $code"
 rm -rf "$code.new"
 mkdir -p "$code.new"
-cp -r dist/. templates "$code.new/"
+cp -r dist/. templates units "$code.new/"
 chmod -R u=rwX,go=rX "$code.new"
 # Running wakes have the old files open; new ones find the new directory.
 rm -rf "$code.old"

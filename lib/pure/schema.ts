@@ -5,6 +5,7 @@ import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
 import { appEnv, appFields } from './schema-app.ts';
 import { image, siteImageFields } from './schema-image.ts';
+import { doctorFields } from './schema-doctor.ts';
 import { jobFields } from './schema-jobs.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { composeFields } from './compose/schema.ts';
@@ -83,6 +84,7 @@ export const siteSchema = z.strictObject({
   ...siteDataFields,
   ...siteImageFields,
   ...entryFields,
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out about the site').optional(),
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
 }).superRefine((value, context) => {
@@ -139,6 +141,7 @@ export const defaultsSchema = z.strictObject({
     webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),
     email: text().regex(/^[^\s@-][^\s@]*@[^\s@]+$/, 'is not an e-mail address').describe('address that sendmail sends the alarm to'),
   }).partial().describe('where alarms go besides the journal').optional(),
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out, of the machine and of all sites').optional(),
 });
 
 export type SiteFile = z.output<typeof siteSchema>;
