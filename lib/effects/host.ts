@@ -78,11 +78,13 @@ export async function fileSystems(directories: readonly string[]): Promise<{ use
     if (known) known.used.push(directory);
     else found.set(dev, { used: [directory], at });
   }
+  // A part of a file system can be mounted read-only.
+  const mayWrite = async (directory: string) => fs.access(await nearest(directory), fs.constants.W_OK).then(() => true, () => false);
   return Promise.all([...found.values()].map(async ({ used, at }) => {
     const { bavail, bfree, blocks, bsize, ffree, files } = await fs.statfs(at);
     // As df(1) has it: what is reserved for root is neither free nor counted.
     const usable = blocks - (bfree - bavail);
-    return { used, freeBytes: bavail * bsize, sizeBytes: usable * bsize, freeInodes: ffree, inodes: files, writable: await fs.access(at, fs.constants.W_OK).then(() => true, () => false) };
+    return { used, freeBytes: bavail * bsize, sizeBytes: usable * bsize, freeInodes: ffree, inodes: files, writable: !(await Promise.all(used.map((directory) => mayWrite(directory)))).includes(false) };
   }));
 }
 

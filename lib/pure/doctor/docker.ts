@@ -18,6 +18,11 @@ export function judgeDocker({ version }: Pick<DockerFacts, 'version'>): Verdict 
   return atLeast(version, '20.10') ? ok(version) : error(`Docker ${version} is too old`, 'Docker 20.10 or later is needed: upgrade docker.io');
 }
 
+/** @param reason why it does not answer */
+export function judgeSilentDocker(reason: string): Verdict {
+  return error(reason, 'systemctl start docker; journalctl -u docker -n 30', { do: 'start', unit: 'docker.service' });
+}
+
 export function judgeCgroupDriver({ cgroupDriver, cgroupVersion }: Pick<DockerFacts, 'cgroupDriver' | 'cgroupVersion'>): Verdict {
   if (cgroupDriver !== 'systemd') {
     return error(`Docker manages cgroups with "${cgroupDriver}": sites have no limits and cannot be frozen`, 'set "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json, then systemctl restart docker');

@@ -8,13 +8,9 @@ import { error, listed, of, ok, unlessNone, warning, type Verdict } from './verd
 export function judgeSites(sites: readonly { domain: string; state: State; reason: string | null }[]): Verdict[] {
   return unlessNone(sites.flatMap(({ domain, state, reason }) => {
     const why = reason ?? state;
-    switch (state) {
-      case 'broken':
-      case 'data': { return [of(domain, error(why, `sitegen status ${domain}; sitegen logs ${domain} -n 50${state === 'data' ? `; sitegen restore ${domain}` : ''}`))]; }
-      case 'configured': { return [of(domain, error(why, `sitegen apply ${domain}`, { do: 'apply' }))]; }
-      case 'image': { return [of(domain, warning(why, `sitegen apply ${domain}`, { do: 'apply' }))]; }
-      default: { return []; }
-    }
+    if (state === 'broken' || state === 'data') return [of(domain, error(why, `sitegen status ${domain}; sitegen logs ${domain} -n 50${state === 'data' ? `; sitegen restore ${domain}` : ''}`))];
+    if (state === 'configured') return [of(domain, error(why, `sitegen apply ${domain}`, { do: 'apply' }))];
+    return state === 'image' ? [of(domain, warning(why, `sitegen apply ${domain}`, { do: 'apply' }))] : [];
   }), `${sites.length} site${sites.length === 1 ? '' : 's'}`);
 }
 

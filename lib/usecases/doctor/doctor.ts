@@ -13,7 +13,7 @@ export const allChecks: readonly Check[] = [...machineChecks, ...dockerChecks, .
 
 /**
  * Looks at the machine and all sites, or at one site alone. Changes nothing.
- * @returns at least one finding of each check, in their order
+ * @returns at least one finding of each check, in their order; of Docker one alone when it does not answer
  */
 export async function examine(deps: { systemd: Systemd; docker: Docker }, now: Date, domain?: string): Promise<Finding[]> {
   const context = makeContext(deps, now, domain);

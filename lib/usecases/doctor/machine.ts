@@ -42,7 +42,7 @@ export const machineChecks: readonly Check[] = [
     const totalBytes = machineMemory();
     return judgeMemory({ totalBytes, budgetBytes: budgetOf((await defaults()).machine?.memory ?? builtIn.memory, totalBytes) });
   }],
-  ['swap', async () => judgeSwap({ ...swapState(), totalBytes: swapTotal() })],
+  ['swap', () => Promise.resolve(judgeSwap({ ...swapState(), totalBytes: swapTotal() }))],
   ['disk-space', async (context) => judgeDiskSpace(await disks(context))],
   ['inodes', async (context) => judgeInodes(await disks(context))],
   ['disk-writable', async (context) => judgeWritable(await disks(context))],

@@ -4,10 +4,11 @@ import { firewalldZone, nftChains, nftTable, ufwStatus } from '../../effects/fir
 import { routes, wildcardListeners } from '../../effects/network.ts';
 import { addressesOfFamily, connects, defaultDevice } from '../../effects/reach.ts';
 import { isAddress, isPublic, networkOf } from '../../pure/addresses.ts';
-import { judgeBridge, judgeCgroupDriver, judgeDocker, judgeLog, judgeNetwork, judgeRanges, judgeStorage } from '../../pure/doctor/docker.ts';
+import { judgeBridge, judgeCgroupDriver, judgeDocker, judgeLog, judgeNetwork, judgeRanges, judgeSilentDocker, judgeStorage, type DockerFacts } from '../../pure/doctor/docker.ts';
 import { judgeAcme, judgeDns, judgeFirewall, judgeForward, judgeIpv4, judgeIpv6, judgePorts, judgeResolver, judgeRouter, judgeRules, parseFirewalld, parseInputChains, parseUfw } from '../../pure/doctor/network.ts';
 import { unlessNone, warning, type Verdict } from '../../pure/doctor/verdict.ts';
 import { namesSaid } from '../../pure/entry.ts';
+import { reasonOf } from '../../pure/errors.ts';
 import { router, shared } from '../../pure/names.ts';
 import { inParallel } from '../../pure/parallel.ts';
 import type { DefaultsFile } from '../../pure/schema.ts';
@@ -19,13 +20,19 @@ import type { Check, Context } from './context.ts';
 
 /** Checks of Docker, and of how visitors come here. */
 
+/** That Docker does not answer is said once. */
+const whenKnown = (judge: (facts: DockerFacts, defaults: DefaultsFile) => Verdict): Check[1] => async ({ dockerFacts, defaults }) => {
+  const facts = await dockerFacts().catch(() => undefined);
+  return facts ? judge(facts, await defaults()) : [];
+};
+
 export const dockerChecks: readonly Check[] = [
-  ['docker', async ({ dockerFacts }) => judgeDocker(await dockerFacts())],
-  ['docker-cgroup', async ({ dockerFacts }) => judgeCgroupDriver(await dockerFacts())],
-  ['docker-storage', async ({ dockerFacts }) => judgeStorage(await dockerFacts())],
-  ['docker-log', async ({ dockerFacts }) => judgeLog(await dockerFacts())],
-  ['docker-network', async ({ dockerFacts, defaults }) => judgeNetwork(await dockerFacts(), { subnet: networkOf(rangesOf(await defaults()).containers).subnet, bridge: shared.bridge })],
-  ['bridge-ports', async ({ dockerFacts }) => judgeBridge(await dockerFacts())],
+  ['docker', async ({ dockerFacts }) => dockerFacts().then((facts) => judgeDocker(facts), (thrown: unknown) => judgeSilentDocker(reasonOf(thrown)))],
+  ['docker-cgroup', whenKnown(judgeCgroupDriver)],
+  ['docker-storage', whenKnown(judgeStorage)],
+  ['docker-log', whenKnown(judgeLog)],
+  ['docker-network', whenKnown((facts, defaults) => judgeNetwork(facts, { subnet: networkOf(rangesOf(defaults).containers).subnet, bridge: shared.bridge }))],
+  ['bridge-ports', whenKnown(judgeBridge)],
   ['address-ranges', async ({ docker, defaults }) => judgeRanges(rangesOf(await defaults()), [
     ...(await docker.otherNetworks()).map(({ name, subnet }) => ({ range: subnet, user: `Docker's network "${name}"` })),
     ...(await routes()).filter(({ device }) => device !== shared.bridge).map(({ range, device }) => ({ range, user: `a route through ${device}` })),
