@@ -7,7 +7,7 @@ type Expected = [severity: Severity, found: RegExp, fix?: Fix['do']];
 /** A test that facts are judged so, and that each problem comes with what to do. */
 export function judges(what: string, verdicts: Verdict | readonly (Verdict | undefined)[] | undefined, ...expected: Expected[]): void {
   test(what, (t) => {
-    const found = [verdicts].flat().filter((verdict) => verdict !== undefined) as Verdict[];
+    const found = [verdicts].flat().filter((verdict) => verdict !== undefined);
     t.deepEqual(found.map(({ severity }) => severity), expected.map(([severity]) => severity), JSON.stringify(found));
     for (const [index, verdict] of found.entries()) {
       t.regex(verdict.found, expected[index]?.[1] ?? /^$/);

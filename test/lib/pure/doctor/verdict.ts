@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import test from 'ava';
 import { parseDefaults, parseSite } from '../../../../lib/pure/config.ts';
 import { checks } from '../../../../lib/pure/doctor/checks.ts';
@@ -45,4 +47,10 @@ test('long lists are cut, and no problem is one verdict', (t) => {
   t.is(listed(['a', 'b']), 'a, b');
   t.is(listed(['a', 'b', 'c', 'd'], 2), 'a, b and 2 more');
   t.deepEqual(unlessNone([], 'well'), [{ severity: 'ok', found: 'well' }]);
+});
+
+test('the documentation names every check, and says of each what it looks at', async (t) => {
+  const text = await readFile(path.resolve(import.meta.dirname, '../../../../docs/doctor.md'), 'utf8');
+  const [, section = ''] = text.split('## The checks\n');
+  t.deepEqual([...section.matchAll(/^\| `([a-z0-9-]+)` \| (.+) \|$/gm)].map(([, id, what]) => [id, what]), Object.entries(checks));
 });
