@@ -16,6 +16,7 @@ import { doctorCommand } from './doctor.ts';
 import { execCommand, shellCommand } from './exec.ts';
 import { imageCommand } from './image.ts';
 import { importCommand } from './import.ts';
+import { initCommand } from './init.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
@@ -85,6 +86,7 @@ const parser = yargs(hideBin(process.argv))
   .command(buddyCommand)
   .command(alarmsCommand)
   .command(doctorCommand)
+  .command(initCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {
     propose((_error, defaults = []) => {
