@@ -52,7 +52,8 @@ if $uninstall; then
   ip route flush table local proto boot type local dev lo root "$(sed -n 's/^SITES=//p' /var/lib/sitegen/network.env 2>/dev/null || echo 10.213.0.0/16)" 2>/dev/null || true
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   rm -rf "$code" /usr/bin/sitegen /etc/systemd/system/{docker,nftables}.service.d/50-sitegen.conf \
-    /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /var/lib/sitegen/network.{nft,env}
+    /etc/sysctl.d/60-sitegen.conf /usr/share/bash-completion/completions/sitegen /usr/share/zsh/vendor-completions/_sitegen \
+    /usr/share/man/man8/sitegen.8 /usr/share/man/man5/sitegen.yaml.5 /var/lib/sitegen/network.{nft,env}
   for unit in units/*.{service,slice,socket,timer,path}; do rm -f "/etc/systemd/system/${unit##*/}"; done
   rm -rf /etc/systemd/system/sitegen-*.d
   # Copies of keys; what was accepted for sites stays.
@@ -147,9 +148,10 @@ done
 install -m 644 units/60-sitegen.conf /etc/sysctl.d/60-sitegen.conf
 # As at boot: it knows that a "-" marks what some kernels and containers lack.
 /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/60-sitegen.conf || say 'warning: not all kernel limits could be raised; see above'
-if [[ -d /usr/share/bash-completion/completions ]]; then
-  /usr/bin/sitegen completion >/usr/share/bash-completion/completions/sitegen
-fi
+install -D -m 644 dist/completion/bash /usr/share/bash-completion/completions/sitegen
+install -D -m 644 dist/completion/zsh /usr/share/zsh/vendor-completions/_sitegen
+install -D -m 644 dist/man/sitegen.8 /usr/share/man/man8/sitegen.8
+install -D -m 644 dist/man/sitegen.yaml.5 /usr/share/man/man5/sitegen.yaml.5
 
 systemctl daemon-reload
 # Its configuration is among the files that have just been replaced.
