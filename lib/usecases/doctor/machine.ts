@@ -21,7 +21,8 @@ import { unitFilePairs, type Check, type Context } from './context.ts';
 
 const disks = async ({ dockerFacts }: Context) => {
   const docker = await dockerFacts().then(({ directory }) => [directory].filter((each) => each !== ''), () => []);
-  return fileSystems([paths.stateDir, paths.settings, '/var/log', '/run', ...docker]);
+  // Not /run: it is memory, and small by intent.
+  return fileSystems([paths.stateDir, paths.settings, '/var/log', ...docker]);
 };
 
 export const machineChecks: readonly Check[] = [
