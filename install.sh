@@ -104,7 +104,7 @@ node_major=$(node -p 'process.versions.node.split(".")[0]')
 ((node_major >= 18)) || fail "Node $(node --version) is too old" 'Node 18.19 or later is needed'
 command -v docker >/dev/null || say 'warning: the docker command is missing; "sitegen exec" needs it (package docker-cli)'
 
-if [[ ! -f dist/sitegen.mjs ]]; then
+if [[ ! -f dist/sitegen.mjs || ! -f dist/man/sitegen.8 ]]; then
   command -v npm >/dev/null || fail 'dist/ is missing: this is a clone, not a release' \
     'build it on a machine with Node 20.19 or later: npm ci && npm run build; then copy the folder here'
   say 'building dist/'

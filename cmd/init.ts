@@ -62,13 +62,19 @@ async function eachOf(texts: readonly string[], resolve: (text: string) => Promi
 }
 
 async function withQuestions(body: (ask: Ask) => Promise<void>): Promise<void> {
-  const { createInterface } = await import('node:readline/promises');
+  const { createInterface } = await import('node:readline');
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  const closed = new Promise<never>((_, reject) => prompt.once('close', () => { reject(new SitegenError('nothing was written')); }));
-  closed.catch(() => undefined);
+  // What is typed ahead, while a server is asked for its key, is not lost.
+  const lines = prompt[Symbol.asyncIterator]();
   try {
-    // Ctrl-D closes it, and no answer ever comes.
-    await body(async (question, given) => (await Promise.race([prompt.question(`${question} [${given === '' ? 'none' : given}]: `), closed])).trim() || given);
+    await body(async (question, given) => {
+      prompt.setPrompt(`${question} [${given === '' ? 'none' : given}]: `);
+      prompt.prompt();
+      const line = await lines.next();
+      // By Ctrl-C or Ctrl-D.
+      if (line.done === true) throw new SitegenError('nothing was written');
+      return line.value.trim() || given;
+    });
   } finally {
     prompt.close();
   }
