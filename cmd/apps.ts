@@ -16,7 +16,7 @@ export const appsCommand: CommandModule<object, Options> = {
     if (json) {
       printJson(apps);
     } else {
-      printTable(['APP', 'DESCRIPTION', 'IMAGE', 'SIZE', 'REAL IMAGE TESTED'], apps.map(({ name, description, image, size, tested, own }) => [
+      await printTable(['APP', 'DESCRIPTION', 'IMAGE', 'SIZE', 'REAL IMAGE TESTED'], apps.map(({ name, description, image, size, tested, own }) => [
         own ? `${name} (yours)` : name, description, image, size ?? '-', tested ? 'yes' : 'no',
       ]));
       for (const { name, warning } of apps) if (warning !== undefined) report(`warning: ${name}: ${warning}`);

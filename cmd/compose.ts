@@ -2,7 +2,6 @@ import type { CommandModule } from 'yargs';
 import { usageError } from '../lib/pure/errors.ts';
 import { shared, siteNames } from '../lib/pure/names.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';
-import { containerOfService, projectText } from '../lib/usecases/services.ts';
 import { inContainer } from './exec.ts';
 import { runInForeground } from './foreground.ts';
 import { print } from './output.ts';
@@ -13,22 +12,27 @@ interface Options {
   '--'?: string[] | undefined;
 }
 
+const services = () => import('../lib/usecases/services.ts');
+
 /** What is known of Compose's own commands; all others would go past the site's life. */
 const commands: Readonly<Record<string, (domain: string, args: readonly string[]) => Promise<number>>> = {
   ps: (domain) => runInForeground('docker', ['ps', '--all', '--filter', `label=${shared.labels.domain}=${domain}`, '--format', 'table {{.Names}}\t{{.Image}}\t{{.Status}}']),
   images: (domain) => runInForeground('docker', ['ps', '--all', '--filter', `label=${shared.labels.domain}=${domain}`, '--format', 'table {{.Names}}\t{{.Image}}']),
   async config(domain) {
+    const { projectText } = await services();
     print((await projectText(domain)).trimEnd());
     return 0;
   },
   async top(domain, [service]) {
+    const { containerOfService } = await services();
     return runInForeground('docker', ['top', await containerOfService(domain, service)]);
   },
   async logs(domain, args) {
-    const services = args.filter((arg) => !arg.startsWith('-'));
+    const named = args.filter((arg) => !arg.startsWith('-'));
     const follow = args.some((arg) => arg === '-f' || arg === '--follow') ? ['--follow'] : [];
-    if (services.length === 0) return runInForeground('journalctl', ['--unit', siteNames(domain).service, ...follow]);
-    const containers = await Promise.all(services.map((service) => containerOfService(domain, service)));
+    if (named.length === 0) return runInForeground('journalctl', ['--unit', siteNames(domain).service, ...follow]);
+    const { containerOfService } = await services();
+    const containers = await Promise.all(named.map((service) => containerOfService(domain, service)));
     return runInForeground('journalctl', ['_SYSTEMD_UNIT=docker.service', ...containers.map((container) => `CONTAINER_NAME=${container}`), ...follow]);
   },
   async exec(domain, args) {

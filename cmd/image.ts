@@ -20,7 +20,7 @@ const list: CommandModule<object, ListOptions> = {
     if (json) {
       printJson(images);
     } else {
-      printTable(['IMAGE', 'FROM', 'SIZE', 'SITES'], images.map(({ reference, way, bytes, present, sites, ours }) => [
+      await printTable(['IMAGE', 'FROM', 'SIZE', 'SITES'], images.map(({ reference, way, bytes, present, sites, ours }) => [
         reference, way === undefined ? '-' : { pull: 'registry', build: 'built here', tar: 'file' }[way], present && bytes !== null ? formatBytes(bytes) : 'missing',
         sites.length > 0 ? sites.join(' ') : ours ? 'none: prune removes it' : 'none',
       ]));

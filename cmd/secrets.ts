@@ -20,6 +20,6 @@ export const secretsCommand: CommandModule<object, Options> = {
     const secrets = await secretsOf(domain);
     if (json) printJson(secrets);
     else if (Object.keys(secrets).length === 0) report(`${domain} has no secrets`);
-    else printTable(['NAME', 'VALUE'], Object.entries(secrets));
+    else await printTable(['NAME', 'VALUE'], Object.entries(secrets));
   },
 };

@@ -12,9 +12,11 @@ import { backupCommand } from './backup.ts';
 import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
+import { doctorCommand } from './doctor.ts';
 import { execCommand, shellCommand } from './exec.ts';
 import { imageCommand } from './image.ts';
 import { importCommand } from './import.ts';
+import { initCommand } from './init.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
@@ -85,6 +87,8 @@ const parser = yargs(hideBin(process.argv))
   .command(buddyCommand)
   .command(mailCommand)
   .command(alarmsCommand)
+  .command(doctorCommand)
+  .command(initCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {
     propose((_error, defaults = []) => {

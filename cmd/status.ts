@@ -22,7 +22,7 @@ export const listCommand: CommandModule<object, Options> = {
     const sites = await withMachine((deps) => status(deps));
     if (json) printJson(sites);
     else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
-    else table(sites);
+    else await table(sites);
   },
 };
 
@@ -42,14 +42,14 @@ export const statusCommand: CommandModule<object, Options> = {
     if (json) printJson(sites);
     else if (named.length > 0) for (const [index, site] of sites.entries()) details(site, index > 0);
     else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
-    else table(sites);
+    else await table(sites);
     if (named.length > 0 && sites.some(({ state }) => isDown(state))) process.exitCode = 3;
   },
 };
 
-function table(sites: readonly SiteStatus[]): void {
+async function table(sites: readonly SiteStatus[]): Promise<void> {
   const { dim } = colors();
-  printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', 'BACKUP', ''], sites.map((site) => [
+  await printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', 'BACKUP', ''], sites.map((site) => [
     site.domain,
     paint(site.state),
     site.kind ?? '-',

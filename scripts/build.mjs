@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Bundles the programs that run on a server into dist/ or the folder given, for the oldest Node that is supported there.
-import { execFile } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 // Parts of dependencies that sitegen never reaches: descriptors over D-Bus, D-Bus over X11,
@@ -49,8 +49,30 @@ for (const [from, to] of [...scripts, ['cmd/buddy-pre-receive.sh', 'buddy-hooks/
 }
 await writeFile(`${out}/VERSION`, `${version}\n`);
 await writeFile(`${out}/LICENSES`, await licences(Object.keys(metafile.inputs)));
-const { stdout: completion } = await promisify(execFile)(process.execPath, [`${out}/sitegen.mjs`, 'completion']);
-await writeFile(`${out}/completion`, completion);
+
+// Man pages, and completion for shells, from what was just built; nothing of that is kept in the repository.
+const sources = await Promise.all((await readdir('cmd')).filter((name) => name.endsWith('.ts')).sort().map(async (name) => [name, await readFile(`cmd/${name}`, 'utf8')]));
+const exported = sources.flatMap(([name, text]) => [...text.matchAll(/^export const (\w+Command): CommandModule/gm)].map(([, command]) => `export { ${command} } from './cmd/${name}';`));
+const manual = path.resolve(out, 'manual.mjs');
+await build({
+  stdin: { contents: [...exported, "export * as manual from './scripts/manual.ts';", "export * as schemas from './lib/pure/schema.ts';"].join('\n'), resolveDir: '.', loader: 'ts' },
+  outfile: manual, bundle: true, format: 'esm', platform: 'node', target: 'node18', plugins: [leaveOut], logLevel: 'warning', define: { SITEGEN_VERSION: JSON.stringify(version) },
+  banner: { js: "import{createRequire as _cr}from'node:module';const require=_cr(import.meta.url);" },
+});
+const { manual: pages, schemas, ...commands } = await import(pathToFileURL(manual).href);
+await rm(manual);
+const sitegen = (args, environment = {}) => execFileSync(process.execPath, [`${out}/sitegen.mjs`, ...args], { encoding: 'utf8', env: { ...process.env, ...environment, NO_COLOR: '1' } });
+const facts = Object.values(commands).map((command) => pages.commandFacts(command)).sort((a, b) => (a.usage < b.usage ? -1 : 1));
+const global = [...sitegen(['--help']).matchAll(/^ {2}(-\w, --[\w-]+| {4}--[\w-]+) +(.*?)(?: +\[.*)?$/gm)].map(([, head, text]) => [head.trim(), text]);
+await mkdir(`${out}/man`);
+await writeFile(`${out}/man/sitegen.8`, pages.commandsPage(facts, global, version));
+await writeFile(`${out}/man/sitegen.yaml.5`, pages.settingsPage([
+  { file: '/etc/sitegen/sitegen.yaml', keys: pages.keyFacts(schemas.defaultsSchema) },
+  { file: '/etc/sitegen/sites/DOMAIN.yaml', keys: pages.keyFacts(schemas.siteSchema) },
+  { file: '/etc/sitegen/apps/NAME/app.yaml', keys: pages.keyFacts(schemas.appSchema) },
+], version));
+await mkdir(`${out}/completion`);
+for (const shell of ['bash', 'zsh']) await writeFile(`${out}/completion/${shell}`, sitegen(['completion'], { SHELL: `/bin/${shell}`, ZSH_NAME: shell === 'zsh' ? 'zsh' : '' }));
 
 /** What the licences of the bundled packages want passed on, of each package whose files are in the bundle. */
 async function licences(inputs) {

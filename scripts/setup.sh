@@ -44,14 +44,15 @@ outside() {
   local file
   for file in "$1"/units/*.{service,slice,socket,timer,path}; do printf '%s\t/usr/lib/systemd/system/%s\n' "$file" "${file##*/}"; done
   for file in "$1"/units/*.d/*.conf; do printf '%s\t/usr/lib/systemd/system/%s\n' "$file" "${file#"$1"/units/}"; done
-  printf '%s\t%s\n' "$1/units/60-sitegen.conf" /usr/lib/sysctl.d/60-sitegen.conf \
-    "$1/completion" /usr/share/bash-completion/completions/sitegen "$1/bin/sitegen" /usr/bin/sitegen
+  printf '%s\t%s\n' "$1/units/60-sitegen.conf" /usr/lib/sysctl.d/60-sitegen.conf "$1/bin/sitegen" /usr/bin/sitegen \
+    "$1/completion/bash" /usr/share/bash-completion/completions/sitegen "$1/completion/zsh" /usr/share/zsh/vendor-completions/_sitegen \
+    "$1/man/sitegen.8" /usr/share/man/man8/sitegen.8 "$1/man/sitegen.yaml.5" /usr/share/man/man5/sitegen.yaml.5
 }
 
 # place DIR ROOT: copies that.
 place() {
   local file target mode
-  rm -f "$2"/usr/lib/systemd/system/{,*.d/}*.sitegen-new "$2"/usr/{lib/sysctl.d,bin,share/bash-completion/completions}/*.sitegen-new
+  rm -f "$2"/usr/lib/systemd/system/{,*.d/}*.sitegen-new "$2"/usr/{lib/sysctl.d,bin,share/{bash-completion/completions,zsh/vendor-completions,man/man8,man/man5}}/*.sitegen-new
   while IFS=$'\t' read -r file target; do
     [[ -f $file ]] || continue
     cmp -s "$file" "$2$target" && continue

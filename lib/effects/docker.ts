@@ -7,6 +7,7 @@ import { paths, shared } from '../pure/names.ts';
 import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
 import { buildImage, imageOf, loadImages, pullImage, runOnce, type ContextFile, type ImageState } from './docker/images.ts';
+import { dockerFacts } from './docker/facts.ts';
 import { ensureNetwork, otherNetworks } from './docker/network.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
@@ -92,6 +93,8 @@ export interface Docker {
   ensureNetwork(range: { subnet: string; gateway: string; dynamic: string }): Promise<boolean>;
   /** Names and IPv4 ranges of all other networks. */
   otherNetworks(): Promise<{ name: string; subnet: string }[]>;
+  /** What the engine says of itself, for doctor. */
+  facts(): ReturnType<typeof dockerFacts>;
 }
 
 /** A client for the local engine; nothing is sent yet. */
@@ -222,5 +225,6 @@ export function connectDocker(): Docker {
     runOnce: (reference, argv, limitMs) => attempt(`run ${argv[0] ?? ''} in image ${reference}`, () => runOnce(api, reference, argv, limitMs)),
     ensureNetwork: (range) => attempt(`make the network ${shared.network}`, () => ensureNetwork(api, range)),
     otherNetworks: () => attempt('list networks', () => otherNetworks(api)),
+    facts: () => attempt('tell what it is', () => dockerFacts(api)),
   };
 }

@@ -69,6 +69,20 @@ export function addToList(text: string, path: readonly [string, string], value: 
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
+/**
+ * The same settings with keys of sections set anew; comments, order and other keys stay.
+ * @param changes a section's name, a key in it, and the value
+ */
+export function setInSections(text: string, changes: readonly (readonly [section: string, key: string, value: unknown])[]): string {
+  const document = parseDocument(text);
+  for (const [section, key, value] of changes) {
+    // A section whose keys are all comments is a null.
+    if (isMap(document.get(section))) document.setIn([section, key], document.createNode(value));
+    else document.set(section, document.createNode({ [key]: value }));
+  }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
 /** Whether settings say anything about a key. */
 export function hasKey(text: string, key: string): boolean {
   return parseDocument(text).has(key);

@@ -6,6 +6,7 @@ import { kinds } from './kinds.ts';
 import { besideProcess, processFields } from './schema-process.ts';
 import { appEnv, appFields } from './schema-app.ts';
 import { image, siteImageFields } from './schema-image.ts';
+import { doctorFields } from './schema-doctor.ts';
 import { jobFields } from './schema-jobs.ts';
 import { mailDefaults, mailFields } from './schema-mail.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
@@ -87,6 +88,7 @@ export const siteSchema = z.strictObject({
   ...siteDataFields,
   ...siteImageFields,
   ...entryFields,
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out about the site').optional(),
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
 }).superRefine((value, context) => {
@@ -145,6 +147,7 @@ export const defaultsSchema = z.strictObject({
     webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),
     email: text().regex(/^[^\s@-][^\s@]*@[^\s@]+$/, 'is not an e-mail address').describe('address that sendmail sends the alarm to'),
   }).partial().describe('where alarms go besides the journal').optional(),
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out, of the machine and of all sites').optional(),
 });
 
 export type SiteFile = z.output<typeof siteSchema>;

@@ -69,7 +69,7 @@ test('--help names every command, on standard output', async (t) => {
   const { code, out, err } = await sitegen('--help');
   t.is(code, 0);
   t.is(err, '');
-  for (const command of ['add', 'remove', 'list', 'status', 'top', 'timeline', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'compose', 'import', 'apply', 'diff', 'validate', 'alarms', 'completion']) {
+  for (const command of ['add', 'remove', 'list', 'status', 'top', 'timeline', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'compose', 'import', 'apply', 'diff', 'validate', 'alarms', 'doctor', 'init', 'completion']) {
     t.regex(out, new RegExp(`^  sitegen ${command}\\b`, 'm'), command);
   }
 });
