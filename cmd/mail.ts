@@ -20,7 +20,7 @@ const queue: CommandModule<object, QueueOptions> = {
     const { red } = colors();
     if (json) printJson(rows);
     else if (rows.length === 0) report('no mail waits');
-    else printTable(['KEY', 'DOMAIN', 'TO', 'TAKEN', 'TRIES', 'STATE'], rows.map((row) => [row.key, row.domain, row.to.join(' '), row.taken, String(row.tries), `${row.state === 'failed' ? red('failed') : `next ${row.next ?? 'now'}`}${row.reason === null || row.reason === '' ? '' : `: ${row.reason}`}`]));
+    else await printTable(['KEY', 'DOMAIN', 'TO', 'TAKEN', 'TRIES', 'STATE'], rows.map((row) => [row.key, row.domain, row.to.join(' '), row.taken, String(row.tries), `${row.state === 'failed' ? red('failed') : `next ${row.next ?? 'now'}`}${row.reason === null || row.reason === '' ? '' : `: ${row.reason}`}`]));
   },
 };
 
