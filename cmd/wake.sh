@@ -193,7 +193,6 @@ lead() {
 }
 release
 [[ ! -e $reservation ]] || : >"$reservation"
-exec {nap}<&-
 now=${EPOCHREALTIME/./}
 total_ms=$(((now - began) / 1000))
 
@@ -201,6 +200,9 @@ total_ms=$(((now - began) / 1000))
 # systemd 252. A container that ended in the very last moment could not stop this unit while it was
 # being started.
 (
+  # On a machine of few processors its programs would have visitors wait for the splice.
+  read -r -t 0.03 -u "$nap"
+  exec {nap}<&-
   logger --journald <<EOT &
 MESSAGE=awake: woken by $cause, was $from; wait $wait_ms ms, create $create_ms ms, start $start_ms ms, ready $(((now - started) / 1000)) ms, total $total_ms ms
 MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958
@@ -228,6 +230,7 @@ EOT
   [[ $from != frozen ]] || systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
   alive || systemctl stop --no-block "$SITEGEN_UNIT"
 ) &
+exec {nap}<&-
 
 # From here on nothing needs root.
 splice() {

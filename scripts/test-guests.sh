@@ -84,28 +84,30 @@ run_in() {
 # run_files GUEST FILE…: one run of ava each, so that one that hangs keeps no other.
 # What counts is the last run of a file.
 run_files() {
-  local longest=10m # without a test that ends
-  ((SITEGEN_LONG == 0)) || longest=4h
-  local guest=$1 file status=0
-  local log=$JOBS_DIR/run-$guest
+  local guest=$1 file since status=0
   for file in "${@:2}"; do
     printf '%s\n' "$file"
-    if ! run_file "$guest" "$file"; then
-      printf 'once more: %s\n' "$file"
-      anew "$guest" 2>&1 || true
-      if run_file "$guest" "$file"; then
-        printf '%s in %s\n' "$file" "$guest" >>"$JOBS_DIR/twice"
-      else
-        status=1
-      fi
-    fi
-    cat "$log" >>"$JOBS_DIR/tests-$guest"
+    since=$SECONDS
+    run_file "$guest" "$file" || again "$guest" "$file" || status=1
+    printf '%s took %s\n' "$file" "$(elapsed "$since")"
+    cat "$JOBS_DIR/run-$guest" >>"$JOBS_DIR/tests-$guest"
   done
   return "$status"
 }
 
 run_file() {
+  local longest=10m # without a test that ends
+  ((SITEGEN_LONG == 0)) || longest=4h
   SITEGEN_GUEST=$1 "${ava[@]}" --timeout="$longest" "$2" 2>&1 | tee "$JOBS_DIR/run-$1"
+}
+
+# again GUEST FILE: a second run of what has failed, unless somebody wants to look at the guest.
+again() {
+  [[ -z $keep ]] || return 1
+  printf 'once more: %s\n' "$2"
+  anew "$1" 2>&1 || true
+  run_file "$@" || return 1
+  printf '%s in %s\n' "$2" "$1" >>"$JOBS_DIR/twice"
 }
 
 # anew GUEST: with nothing of a failed test left in it. One at a time, as each builds

@@ -1,5 +1,5 @@
 import https from 'node:https';
-import { axios, Client, crypto as forms } from 'acme-client';
+import type { Client } from 'acme-client';
 import { SitegenError } from '../pure/errors.ts';
 
 /** An ACME server, and the account there. */
@@ -68,9 +68,15 @@ const hourMs = 3_600_000;
 const answerMs = 30_000;
 const verdictMs = 240_000;
 
+/** A megabyte, which those who only look what is due do not need. */
+const library = () => import('acme-client');
+
 /** Opens the account, or makes it the first time. @throws AcmeError */
 export async function openAcme(options: AcmeOptions): Promise<Acme> {
   const { directory, email, eab, accountKey } = options;
+  // An authority that cannot be reached is asked again and again; loading the library would be most of the work.
+  await askPatiently(directory, { method: 'GET', ca: options.ca });
+  const { axios, Client } = await library();
   // The library's own way waits for as long as a server says, and loses what went wrong.
   axios.defaults.adapter = async (config) => {
     const headers = Object.fromEntries(Object.entries({ ...config.headers }).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])));
@@ -137,12 +143,14 @@ export async function openWindows({ directory, ca }: Pick<AcmeOptions, 'director
 
 /** A request for a certificate with these names, signed with its key. @param key PEM */
 export async function requestFor(names: readonly string[], key: string): Promise<Buffer> {
+  const { crypto: forms } = await library();
   const [, request] = await forms.createCsr({ altNames: [...names] }, key);
   return request;
 }
 
 /** The certificate that answers tls-alpn-01 (RFC 8737), with its key, as PEM. */
 export async function alpnCertificate(name: string, keyAuthorization: string, key: string): Promise<string> {
+  const { crypto: forms } = await library();
   const [, certificate] = await forms.createAlpnCertificate({ identifier: { type: 'dns', value: name } } as Parameters<typeof forms.createAlpnCertificate>[0], keyAuthorization, key);
   return certificate.toString();
 }

@@ -69,7 +69,7 @@ guestTest('a site that nobody visits is frozen by the timer, thawed by a hit wit
   });
 });
 
-guestTest('work without connections keeps a site awake until it is done, and asking elsewhere does not', async (t, guest) => {
+newestTest('work without connections keeps a site awake until it is done, and asking elsewhere does not', async (t, guest) => {
   const [worker, poller, asker] = ['worker.example.com', 'poller.example.com', 'asker.example.com'] as const;
   await withSite(guest, worker, () => withSite(guest, poller, () => withSite(guest, asker, async () => {
     const work = await addIdle(guest, worker, 'after: 2s');

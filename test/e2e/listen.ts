@@ -22,7 +22,8 @@ async function withSites(guest: Guest, sites: Readonly<Record<string, string | u
     await guest.sh('sitegen apply --quiet');
     await body();
   } finally {
-    await guest.run(['sh', '-c', `cd /etc/sitegen/sites && rm -f ${Object.keys(sites).map((domain) => `${domain}.yaml`).join(' ')}; sitegen apply --quiet`]);
+    const domains = Object.keys(sites);
+    await guest.run(['sh', '-c', `cd /etc/sitegen/sites && rm -f ${domains.map((domain) => `${domain}.yaml`).join(' ')}; sitegen apply --quiet; cd /var/lib/sitegen/sites && rm -rf ${domains.join(' ')}`]);
   }
 }
 

@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { addKeeper, domain, names } from './_keeper.ts';
-import { guestTest, lab, long, until, type Guest } from './_guest.ts';
+import { lab, long, longTest, until, type Guest } from './_guest.ts';
 
 /** An emulated machine takes a minute to boot: one in CI, with --long as many as tell more. */
 const cuts = long ? 10 : 1;
@@ -10,7 +10,7 @@ const moments = Array.from({ length: cuts }, (_, index) => Math.round(900 + (ind
 
 const git = `git -c safe.directory='*' -C ${names.git}`;
 
-guestTest(`${cuts} power cuts during dump and commit: the repository is whole, what was committed is there, and the site wakes`, async (t, guest) => {
+longTest(`${cuts} power cuts during dump and commit: the repository is whole, what was committed is there, and the site wakes`, async (t, guest) => {
   const address = await addKeeper(guest);
   let written = 0;
   let committed = 'HEAD';

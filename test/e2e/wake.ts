@@ -1,4 +1,4 @@
-import { guestTest, until } from './_guest.ts';
+import { guestTest, newestTest, until } from './_guest.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 
 /** A hit by each of many clients at once; gives how often each status came. */
@@ -14,7 +14,7 @@ guestTest('200 clients hit a cold site at once: 200 answers, one start of the co
   t.is(starts, 'start');
 });
 
-guestTest('a slow app is waited for', async (t, guest) => {
+newestTest('a slow app is waited for', async (t, guest) => {
   await ensureServerImage(guest);
   const address = await guest.site('slow.example.com', '--image', serverImage, '--volume', 'data:/data', '--env', 'START_DELAY_MS=8000');
   const { status, seconds } = await guest.get(address, { path: '/?id=1' });
@@ -62,7 +62,7 @@ guestTest('an app that never answers gives 503 to everybody, harms nobody, and i
   t.is(await alarmOf(), undefined, 'the alarm closed by itself');
 });
 
-guestTest('a ready path is asked until it is answered without an error', async (t, guest) => {
+newestTest('a ready path is asked until it is answered without an error', async (t, guest) => {
   const address = await guest.site('path.example.com');
   await guest.sh(`printf 'ready: {path: /index.html, timeout: 20s}\\n' >> /etc/sitegen/sites/path.example.com.yaml; sitegen apply --quiet`);
   t.is((await guest.get(address)).status, 200);
