@@ -1,4 +1,5 @@
 import { guestTest, until, type Guest } from './_guest.ts';
+import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
 const domain = 'mail.example.com';
@@ -39,7 +40,8 @@ async function setUp(guest: Guest, more = ''): Promise<string> {
     systemd-run --quiet --collect --unit sitegen-test-sink node /tmp/sink.mjs
     cp ${settings} /tmp/sitegen.yaml.before
     printf 'mail: {relay: "smtp://127.0.0.1:2500"}\\n' >> ${settings}`);
-  const address = await guest.site(domain, '--app', 'welcome');
+  await buildImage(guest, 'test/mail:1', { Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nSTOPSIGNAL SIGKILL\nCMD ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin"]\n' });
+  const address = await guest.site(domain, '--image', 'test/mail:1');
   if (more !== '') await guest.sh(`printf '%s\\n' '${more}' >> /etc/sitegen/sites/${domain}.yaml`);
   await guest.sh('sitegen apply --quiet');
   return address;

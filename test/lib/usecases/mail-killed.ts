@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { createTransport } from 'nodemailer';
 import { askFlush } from '../../../lib/effects/mail-spool.ts';
@@ -49,12 +50,15 @@ test('an intake that is killed at any moment has all that it acknowledged, once,
       }
       transport.close();
     });
-    await new Promise((resolve) => setTimeout(resolve, 700 + kills * 130));
+    // Somewhere within those that follow.
+    const wanted = acknowledged.size + 3;
+    while (acknowledged.size < wanted && !stop) await sleep(5);
+    await sleep(kills * 13);
     await kill(child);
     stop = true;
     await Promise.all(clients);
   }
-  t.true(acknowledged.size > 10, `${acknowledged.size}`);
+  t.true(acknowledged.size >= 12, `${acknowledged.size}`);
   const sink = await startSink(t);
   const child = run('deliver', directory, sink.port);
   const [code] = await once(child, 'exit') as [number];
@@ -80,13 +84,13 @@ test('a delivery that is killed at any moment loses nothing, and sends twice onl
   await Promise.all(Array.from({ length: count }, (_, index) => transport.sendMail({ from: 'a@example.com', to: 'b@example.net', subject: `m${index}`, text: 'x' })));
   transport.close();
   await kill(intake);
-  const sink = await startSink(t, { hold: () => new Promise((resolve) => setTimeout(resolve, 25)) });
+  const sink = await startSink(t, { hold: () => sleep(25) });
   let kills = 0;
   for (; kills < 3; kills++) {
     const before = sink.got.length;
     const child = run('deliver', directory, sink.port);
     const wanted = before + 5 + kills * 3;
-    while (sink.got.length < wanted && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 3));
+    while (sink.got.length < wanted && child.exitCode === null) await sleep(3);
     await kill(child);
   }
   t.true(sink.got.length < count, 'it was killed before its end');
