@@ -30,7 +30,7 @@ guest_of() {
 # True for what is about the versions of programs, rather than about ours alone.
 of_old_versions() {
   case $1 in
-  backup.ts | haproxy.ts | idle.ts | life.ts | listen.ts | release.ts | router.ts | stop-under-load.ts | wake.ts) ;;
+  backup.ts | haproxy.ts | idle.ts | life.ts | release.ts | router.ts | wake.ts) ;;
   *) return 1 ;;
   esac
 }

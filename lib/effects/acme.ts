@@ -68,8 +68,8 @@ const hourMs = 3_600_000;
 const answerMs = 30_000;
 const verdictMs = 240_000;
 
-/** A megabyte, which those who only look what is due do not need. */
-const library = () => import('acme-client');
+/** A megabyte, which those who only look what is due do not need. Bundled, a CommonJS module has no named exports. */
+const library = async () => (await import('acme-client')).default;
 
 /** Opens the account, or makes it the first time. @throws AcmeError */
 export async function openAcme(options: AcmeOptions): Promise<Acme> {

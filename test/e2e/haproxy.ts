@@ -4,7 +4,7 @@ import { networkRange } from '../../lib/pure/addresses.ts';
 import { router } from '../../lib/pure/names.ts';
 import { routerPages } from '../../lib/pure/page.ts';
 import { mapNames, mapText, masks, netKeys, parseMap, runtimeMaps } from '../../lib/pure/routes.ts';
-import { guestTest, type Guest } from './_guest.ts';
+import { guestTest, newestTest, type Guest } from './_guest.ts';
 
 const root = '/tmp/haproxy-cases';
 
@@ -108,7 +108,7 @@ async function withProxy(guest: Guest, config: string, body: () => Promise<void>
   }
 }
 
-guestTest('HAProxy reads from the maps of all cases what was written to them', async (t, guest) => {
+newestTest('HAProxy reads from the maps of all cases what was written to them', async (t, guest) => {
   await prepare(guest);
   const files = new Map(cases.flatMap(({ written }, index) => mapNames.map((name) => [`${root}/${index}-${name}.map`, mapText(routedOf(written).maps[name])] as const)));
   await put(guest, files);

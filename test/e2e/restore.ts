@@ -52,7 +52,7 @@ guestTest('a new site is installed by its first visitor, and again from a clean 
     await guest.sh(`sitegen stop ${domain}; docker rm -f site-${domain}`);
     t.is(await page(guest, address, '/log'), 'launch');
     t.is(await page(guest, address, '/db/store'), 'installed');
-  }, 'env: {INSTALL_S: 5}\n');
+  }, 'env: {INSTALL_S: 12}\n');
 });
 
 guestTest('a site whose launch fails is not visited, and tried again', async (t, guest) => {

@@ -96,7 +96,7 @@ guestTest('the router is killed: no new connection is refused, and only requests
   }
 }));
 
-guestTest('what is changed behind sitegen\'s back is shown by diff and repaired by apply', (t, guest) => withTwo(guest, async () => {
+longTest('what is changed behind sitegen\'s back is shown by diff and repaired by apply', (t, guest) => withTwo(guest, async () => {
   const maps = '/var/lib/sitegen/router/maps';
   const diff = async () => (await guest.sitegen('diff')).stdout.trim();
   t.is(await diff(), '');
