@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { makeHostile } from '../lib/_data.ts';
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
-import { guestTest, lab, longTest, type Guest } from './_guest.ts';
+import { lab, longTest, type Guest } from './_guest.ts';
 
 const domain = 'hostile.example.com';
 const files = `/var/lib/sitegen/sites/${domain}/data/files`;
@@ -27,7 +27,7 @@ async function withSite(guest: Guest, body: (address: string) => Promise<void>):
   }
 }
 
-guestTest('a hostile site is on both servers and comes back byte for byte; nothing of it was run', async (t, guest) => {
+longTest('a hostile site is on both servers and comes back byte for byte; nothing of it was run', async (t, guest) => {
   const local = await mkdtemp(path.join(os.tmpdir(), 'sitegen-hostile-'));
   t.teardown(() => rm(local, { recursive: true, force: true }));
   await makeHostile(t, `${local}/h`, marker);

@@ -67,7 +67,7 @@ const wrong: [title: string, drop: string, reason: RegExp][] = [
   ['a damaged file', 'damaged.pem second.key', /certificate 1 cannot be read: it is damaged/],
 ];
 
-guestTest('wrong certificates of six kinds are refused with the reason, and the old one is still served', async (t, guest) => {
+longTest('wrong certificates of six kinds are refused with the reason, and the old one is still served', async (t, guest) => {
   try {
     await prepare(guest);
     await guest.sh(`cat ${made}/second.pem ${made}/root.pem ${made}/middle.pem > ${made}/swapped.pem; sed '2s/^.\\{20\\}/AAAAAAAAAAAAAAAAAAAA/' ${made}/second.fullchain.pem > ${made}/damaged.pem`);

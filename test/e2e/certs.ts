@@ -126,7 +126,7 @@ guestTest('rejected nonces and slow authorisations delay it and no more', async 
   }
 });
 
-guestTest('while the authority is down the old certificate stays, and only near its end it is an alarm', async (t, guest) => {
+longTest('while the authority is down the old certificate stays, and only near its end it is an alarm', async (t, guest) => {
   try {
     await startPebble(guest);
     await point(guest, '127.0.0.1', domain);

@@ -83,7 +83,7 @@ guestTest('a job of a stopped site starts it, and stops it again', async (t, gue
   t.regex(await journal(guest, since), /^hello: hello$/m);
 });
 
-guestTest('a visitor during a job is served, and the site stays awake', async (t, guest) => {
+longTest('a visitor during a job is served, and the site stays awake', async (t, guest) => {
   const address = await addSite(guest, '  slow: {calendar: yearly, command: [sleep, "12"]}\n');
   for (const sleep of [() => freeze(guest), () => guest.sitegen('stop', domain)]) {
     await sleep();
@@ -138,7 +138,7 @@ longTest('jobs of one site run one after the other', async (t, guest) => {
   t.is(await state(guest), 'frozen');
 });
 
-guestTest('a timer runs its job by itself; settings put it on, change it and take it off', async (t, guest) => {
+longTest('a timer runs its job by itself; settings put it on, change it and take it off', async (t, guest) => {
   const file = `/etc/sitegen/sites/${domain}.yaml`;
   const timer = `sitegen-job@${domain}:tick.timer`;
   const files = () => guest.sh(`cd /etc/systemd/system; ls -d sitegen-job@*.timer timers.target.wants/sitegen-job@* /var/lib/systemd/timers/stamp-sitegen-job@* 2>/dev/null || true`);
@@ -175,7 +175,7 @@ guestTest('a timer runs its job by itself; settings put it on, change it and tak
   t.is(await isActive(), 'inactive');
 });
 
-guestTest('a time that systemd does not know is refused, and changes nothing', async (t, guest) => {
+longTest('a time that systemd does not know is refused, and changes nothing', async (t, guest) => {
   await addSite(guest, '  hello: {calendar: daily, command: ["true"]}\n');
   await guest.sh(`sed -i 's/daily/"25:61"/' /etc/sitegen/sites/${domain}.yaml`);
   for (const command of ['validate', 'apply']) {

@@ -1,6 +1,6 @@
 import { addApp, page } from './_app.ts';
 import { backupOf, endServers, prepare, servers, startServers } from './_backup.ts';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 
 const [old, now] = ['old-name.example.com', 'new-name.example.com'];
 const dataOf = (domain: string) => `/var/lib/sitegen/sites/${domain}/data`;
@@ -51,7 +51,7 @@ guestTest('a site gets another domain, with data, history and settings, and the 
   });
 });
 
-guestTest('a rename to a domain that is taken, or that cannot be carried out, leaves the site as it was', async (t, guest) => {
+longTest('a rename to a domain that is taken, or that cannot be carried out, leaves the site as it was', async (t, guest) => {
   await withSite(guest, async (address) => {
     await guest.site('taken.example.com');
     for (const other of ['taken.example.com', 'not a domain', 'also.example.com.']) {
