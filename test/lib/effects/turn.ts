@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { takeTurn } from '../../../lib/effects/turn.ts';
 import { paths } from '../../../lib/pure/paths.ts';
+import { holdLock } from '../_lock.ts';
 import { folder } from '../usecases/_cgroup.ts';
 
 const never = new AbortController().signal;
@@ -16,17 +16,7 @@ function machine(t: ExecutionContext, slots: number) {
   writeFileSync(`${root}/slots`, `${slots}\n`);
   Object.assign(paths, { startsDir, startsFile: `${root}/slots` });
   /** Holds a lock as the shim of a visitor's wake does. Gives what ends that. */
-  const hold = async (name: string) => {
-    const holder = spawn('flock', [`${startsDir}/${name}`, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const ended = new Promise((resolve) => { holder.once('close', resolve); });
-    await new Promise((resolve) => { holder.stdout.once('data', resolve); });
-    const end = async () => {
-      holder.stdin.end();
-      await ended;
-    };
-    t.teardown(end);
-    return end;
-  };
+  const hold = (name: string) => holdLock(t, `${startsDir}/${name}`);
   return { hold };
 }
 

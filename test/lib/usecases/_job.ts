@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Docker } from '../../../lib/effects/docker.ts';
 import type { Systemd } from '../../../lib/effects/systemd.ts';
 import { paths, siteNames } from '../../../lib/pure/names.ts';
+import { holdLock } from '../_lock.ts';
 import { folder, group } from './_cgroup.ts';
 
 export type Running = 'stopped' | 'running' | 'frozen';
@@ -72,17 +72,7 @@ export function jobMachine(t: ExecutionContext, { runs = 'frozen', service = 'in
     },
   };
   /** Holds a lock as another process does. Gives what ends that. */
-  const hold = async (file: string) => {
-    const holder = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const ended = new Promise((resolve) => { holder.once('close', resolve); });
-    await new Promise((resolve) => { holder.stdout.once('data', resolve); });
-    const end = async () => {
-      holder.stdin.end();
-      await ended;
-    };
-    t.teardown(end);
-    return end;
-  };
+  const hold = (file: string) => holdLock(t, file);
   return {
     deps: { systemd: systemd as Systemd, docker: docker as Docker }, names, done, run, lives, hold,
     said: () => [...readFileSync(journal, 'utf8').matchAll(/^MESSAGE=(.*)$/gm)].map(([, line = '']) => line),
