@@ -115,8 +115,9 @@ if [[ $cause == 'a visitor' && -e $state.failed ]]; then
 fi
 
 wait_ms=0 create_ms=0 from=asleep
-# Something is in the lock's file while "sitegen apply" replaces the container, or somebody stops it.
-if [[ ! -s $SITEGEN_LOCK ]] && alive; then
+# Something is in the lock's file while "sitegen apply" replaces the container, or somebody stops it, and
+# nothing names one whose installation was cut short.
+if [[ ! -s $SITEGEN_LOCK && -s $SITEGEN_CIDFILE ]] && alive; then
   from=running
   # systemd froze them, and is told of it below: its own thaw takes ten times as long.
   for file in "$SITEGEN_CGROUP"/cgroup.freeze "$SITEGEN_CGROUP"/*/cgroup.freeze; do

@@ -19,7 +19,10 @@ export interface FlowState {
 export type DrainMemory = ReadonlyMap<string, Remembered>;
 
 interface Remembered {
+  received: number;
   sent: number;
+  /** How many bytes of the visitor's were answered; undefined until it has been seen. */
+  answered: number | undefined;
   quietSince: number;
   heldSince: number | undefined;
   /** What had been sent by then. */
@@ -34,8 +37,8 @@ export interface DrainStep {
   hold: FlowState[];
   /** Held ones that may have to receive the rest of a request. */
   release: FlowState[];
-  /** How many may still have a request in flight. */
-  busy: number;
+  /** Those that may still have a request in flight. */
+  busy: FlowState[];
   memory: DrainMemory;
 }
 
@@ -62,8 +65,11 @@ export const completeMs = 200;
 export const holdMs = 2000;
 export const freeMs = 1000;
 
-/** More than "HTTP/1.1 100 Continue", which asks for the rest of a request, and no shorter than an answer. */
-export const interimBytes = 25;
+/**
+ * From "HTTP/1.1 100" to "HTTP/1.1 100 Continue", each with its two ends of line: what asks for the rest of
+ * a request. An answer is longer, and what is shorter is the end of one whose begin came before.
+ */
+export const interimBytes = { least: 16, most: 25 };
 
 /**
  * One round of a drain. The splice does not see requests, so they are told from the order of
@@ -80,25 +86,32 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
   const memory = new Map<string, Remembered>();
   const hold: FlowState[] = [];
   const release: FlowState[] = [];
-  let busy = 0;
+  const busy: FlowState[] = [];
   for (const flow of flows) {
     const key = `${flow.address}:${flow.port}`;
     const known: Remembered = before.get(key) ?? {
-      sent: flow.sent, quietSince: now - Math.min(flow.lastSent, flow.lastReceived), heldSince: undefined, sentAtHold: flow.sent, freeUntil: 0,
+      received: flow.received, sent: flow.sent, answered: undefined, quietSince: now - Math.min(flow.lastSent, flow.lastReceived), heldSince: undefined, sentAtHold: flow.sent, freeUntil: 0,
     };
     const grew = flow.sent !== known.sent;
-    const since = known.heldSince === undefined ? 0 : flow.sent - known.sentAtHold;
-    const isBegun = since > interimBytes;
-    const isAnswered = (since === 0 || isBegun) && flow.receiveQueue === 0
-      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || isBegun : flow.received === 0 && flow.lastReceived >= spareMs);
+    // A request that slipped in makes what was sent until now the answer to an earlier one.
+    const sentBefore = known.heldSince === undefined || flow.received !== known.received ? flow.sent : known.sentAtHold;
+    const since = flow.sent - sentBefore;
+    const isInterim = since >= interimBytes.least && since <= interimBytes.most && flow.waiting !== 0;
+    const isBegun = since > 0 && !isInterim;
+    const isAnswered = !isInterim && flow.receiveQueue === 0
+      && (flow.sent > 0 ? flow.lastSent <= flow.lastReceived || isBegun || flow.received === known.answered
+        : flow.received === 0 && flow.lastReceived >= spareMs);
     const isComplete = flow.received > 0 && flow.receiveQueue === 0 && (flow.waiting === undefined
       ? flow.lastReceived >= completeMs && now >= known.freeUntil && (known.heldSince === undefined || now - known.heldSince < holdMs)
       : flow.waiting === 0);
     const next: Remembered = {
+      received: flow.received,
       sent: flow.sent,
+      // Bytes tell it better than times: what keeps a connection alive is acknowledged later than the last answer.
+      answered: isAnswered && flow.sent > 0 ? flow.received : known.answered,
       quietSince: grew || flow.sendQueue > 0 || !isAnswered ? now : known.quietSince,
       heldSince: known.heldSince ?? now,
-      sentAtHold: known.heldSince === undefined ? flow.sent : known.sentAtHold,
+      sentAtHold: sentBefore,
       freeUntil: known.freeUntil,
     };
     if (isAnswered || isComplete) {
@@ -111,7 +124,7 @@ export function drainStep(flows: readonly FlowState[], before: DrainMemory, now:
       next.heldSince = undefined;
     }
     const isSettled = known.heldSince !== undefined && now - known.heldSince >= settleMs;
-    if (!isAnswered || !isSettled || now - next.quietSince < quietMs) busy += 1;
+    if (!isAnswered || !isSettled || now - next.quietSince < quietMs) busy.push(flow);
     memory.set(key, next);
   }
   return { hold, release, busy, memory };

@@ -18,18 +18,21 @@ export async function drain(siteAddress: string, timeoutMs: number, keepS: numbe
     const flows = await flowsOf(siteAddress);
     const now = performance.now();
     const step = drainStep(flows, memory, now);
-    if (now >= deadline) return step.busy;
+    if (now >= deadline) {
+      for (const { address, port, ...state } of step.busy.slice(0, 3)) console.error(`still at work: ${address}:${port} ${JSON.stringify(state)}`);
+      return step.busy.length;
+    }
     try {
       await releaseFlows(siteAddress, step.release);
       // Longer than the pause between two rounds, however slow the machine is; short, as a helper that
       // dies must lock nobody out. Once all are done whoever ends the splice lets them in.
-      await holdFlows(siteAddress, step.hold, step.busy === 0 ? keepS : 3);
+      await holdFlows(siteAddress, step.hold, step.busy.length === 0 ? keepS : 3);
     } catch (error) {
       // Without the rules (flushed by somebody) what is in flight is still waited for.
       if (!warned) console.error(reasonOf(error));
       warned = true;
     }
-    if (step.busy === 0) return 0;
+    if (step.busy.length === 0) return 0;
     memory = step.memory;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
