@@ -12,6 +12,6 @@ export const alarmsCommand: CommandModule<object, { json?: boolean | undefined }
     const alarms = await withSystemd((systemd) => openAlarms(systemd, new Date()));
     if (json) printJson(alarms);
     else if (alarms.length === 0) report('no open alarms');
-    else printTable(['UNIT', 'SINCE', 'TIMES', 'REASON'], alarms.map(({ unit, since, count, reason }) => [unit, since, String(count), reason]));
+    else await printTable(['UNIT', 'SINCE', 'TIMES', 'REASON'], alarms.map(({ unit, since, count, reason }) => [unit, since, String(count), reason]));
   },
 };

@@ -38,16 +38,16 @@ const list: CommandModule<object, { domains?: string[] | undefined; json?: boole
     const rows = await listBackups(some ? await selectDomains(named, false) : undefined, new Date());
     if (json) printJson(rows);
     else if (some) for (const row of rows) details(row);
-    else table(rows);
+    else await table(rows);
     // What is asked for by name has an answer that scripts can use.
     if (some && rows.some(({ state }) => state !== 'well' && state !== 'off')) process.exitCode = 3;
   },
 };
 
-function table(rows: readonly BackupRow[]): void {
+async function table(rows: readonly BackupRow[]): Promise<void> {
   if (rows.length === 0) report('no sites yet; add one: sitegen add example.com');
   else {
-    printTable(['SITE', 'BACKUP', 'LAST LOOK', 'COMMIT', 'ON SERVERS', 'DISK', ''], rows.map((row) => [
+    await printTable(['SITE', 'BACKUP', 'LAST LOOK', 'COMMIT', 'ON SERVERS', 'DISK', ''], rows.map((row) => [
       row.domain, row.state, minutes(row.dumpedAt), row.commit === null ? '-' : shortCommit(row.commit),
       row.servers.length === 0 ? '-' : `${row.servers.filter(({ upToDate }) => upToDate).length} of ${row.servers.length}`,
       formatBytes(row.repositoryBytes), row.reason ?? '',
@@ -111,7 +111,7 @@ const log: CommandModule<object, { domain: string; lines?: number | undefined; j
     const commits = await backupLog(domain, lines);
     if (json) printJson(commits);
     else if (commits.length === 0) report(`${domain}: there is no backup yet`);
-    else printTable(['COMMIT', 'TIME', 'SIZE', ''], commits.map(({ commit, date, bytes, subject }) => [shortCommit(commit), minutes(date.toISOString()), formatBytes(bytes), subject]));
+    else await printTable(['COMMIT', 'TIME', 'SIZE', ''], commits.map(({ commit, date, bytes, subject }) => [shortCommit(commit), minutes(date.toISOString()), formatBytes(bytes), subject]));
   },
 };
 

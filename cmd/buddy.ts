@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { Argv, CommandModule } from 'yargs';
 import { parseOwner } from '../lib/pure/buddy.ts';
 import { SitegenError, usageError } from '../lib/pure/errors.ts';
@@ -55,7 +54,7 @@ const list: CommandModule<object, { json?: boolean | undefined }> = {
       return;
     }
     const { red } = colors();
-    printTable(['OWNER', 'SITE', 'DISK', 'QUOTA', 'LAST PUSH', 'CHECKED'], owners.flatMap(({ owner, quota, bytes, sites }) => [
+    await printTable(['OWNER', 'SITE', 'DISK', 'QUOTA', 'LAST PUSH', 'CHECKED'], owners.flatMap(({ owner, quota, bytes, sites }) => [
       [owner, sites.length === 1 ? '1 site' : `${sites.length} sites`, formatBytes(bytes), quota === undefined ? 'no key' : formatBytes(quota), '', ''],
       ...sites.map(({ id, bytes: own, lastPush, inspection: { error, checkedAt } }) => ['', id, formatBytes(own), '', lastPush ?? 'never', error === null ? (checkedAt ?? 'not yet') : red(`damaged: ${error}`)]),
     ]));
@@ -113,6 +112,7 @@ export const buddyCommand: CommandModule = {
 
 async function confirm(owner: string, domain: string): Promise<void> {
   if (!process.stdin.isTTY) throw usageError(`all backups of ${domain} would be removed, and there is no terminal to ask on`, 'repeat it with --yes');
+  const { createInterface } = await import('node:readline/promises');
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await prompt.question(`Remove all backups of ${owner}'s ${domain} from this machine? Type the domain to confirm: `);

@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { CommandModule } from 'yargs';
 import { SitegenError, usageError } from '../lib/pure/errors.ts';
 import { parseDomain, siteNames } from '../lib/pure/names.ts';
@@ -24,7 +23,7 @@ const list: CommandModule<object, ListOptions> = {
       printJson(rows);
       return;
     }
-    printTable(['DOMAIN', 'NAMES', 'ISSUER', 'DAYS', 'SOURCE', 'NEXT TRY', 'LAST ERROR'], rows.map((row) => [
+    await printTable(['DOMAIN', 'NAMES', 'ISSUER', 'DAYS', 'SOURCE', 'NEXT TRY', 'LAST ERROR'], rows.map((row) => [
       row.domain, row.names.filter((name) => name !== row.domain).join(' ') || '-', row.issuer ?? '-', String(row.daysLeft ?? '-'),
       row.source === 'none' ? 'self-signed' : row.source, row.nextTry?.slice(0, 16).replace('T', ' ') ?? '-',
       [row.refused === null ? undefined : `refused: ${row.refused}`, row.lastError ?? undefined, ...Object.entries(row.leftOut).map(([name, reason]) => `without ${name}: ${reason}`)]
@@ -117,6 +116,7 @@ const remove: CommandModule<object, { domain: string; yes?: boolean | undefined 
 
 async function confirm(domain: string): Promise<void> {
   if (!process.stdin.isTTY) throw usageError('this deletes a key and there is no terminal to ask on', 'repeat it with --yes');
+  const { createInterface } = await import('node:readline/promises');
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await prompt.question(`Delete the certificate and key of ${domain}? [y/N] `);

@@ -6,8 +6,8 @@ import { report } from './output.ts';
 
 /** Runs an action with connections to systemd and Docker, and closes them. */
 export async function withMachine<T>(action: (deps: Deps) => Promise<T>): Promise<T> {
-  const { connectDocker } = await import('../lib/effects/docker.ts');
-  return withSystemd((systemd) => action({ systemd, docker: connectDocker(), report }));
+  const { connectRunner } = await import('../lib/usecases/runner.ts');
+  return withSystemd((systemd) => action({ systemd, docker: connectRunner(), report }));
 }
 
 /** Runs an action with a connection to systemd alone. */

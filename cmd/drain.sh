@@ -8,7 +8,7 @@ set -u
 step() { [[ -z ${SITEGEN_AT_STEP:-} ]] || "$SITEGEN_AT_STEP" "$1"; }
 step drain
 # Without its container there is nothing that could still answer.
-read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
+read -r populated 2>/dev/null <"${SITEGEN_ENTRY:-$SITEGEN_CGROUP}/cgroup.events" && [[ $populated == 'populated 1' ]] || exit 0
 # A site that is only to be frozen goes on answering: while the splice has no connection, and the
 # kernel sends no new one to it, it can end unseen. sleep.sh does the rest.
 if read -r request 2>/dev/null <"${SITEGEN_LOCK%.lock}.freeze" && [[ $request == "$INVOCATION_ID"* ]] &&

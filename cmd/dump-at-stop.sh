@@ -10,9 +10,11 @@ read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated 
 read -r request 2>/dev/null <"${SITEGEN_LOCK%.lock}.freeze" && [[ $request == "$INVOCATION_ID"* ]] && exit 0
 mark=/run/sitegen/sites/$SITEGEN_DUMP.traffic
 
-# Bytes that came to the container; nothing that a dump does inside of it.
+# Bytes that came to the container; nothing that a dump does inside of it. A program without one has no
+# network of its own, but a group, and what it has worked there.
 traffic() {
   local pid
+  cat "$SITEGEN_CGROUP"/sitegen-process@*/cpu.stat 2>/dev/null | awk '$1 == "usage_usec" { print $2; exit 1 }' || return 0
   read -r pid < <(cat "$SITEGEN_CGROUP"/docker-*.scope/cgroup.procs 2>/dev/null) &&
     grep -v ' lo:' "/proc/$pid/net/dev" 2>/dev/null | awk 'NR > 2 { sum += $2 } END { print sum }'
 }

@@ -1,4 +1,4 @@
-import { connectDocker } from '../lib/effects/docker.ts';
+import { connectRunner } from '../lib/usecases/runner.ts';
 import { connectSystemd, type Systemd } from '../lib/effects/systemd.ts';
 import { reasonOf, SitegenError } from '../lib/pure/errors.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
@@ -29,7 +29,7 @@ if (!file) {
     enqueue: (unit) => ask((manager) => manager.enqueue(unit)).catch((error: unknown) => { report(`<4>${domain}: it is pushed later: ${reasonOf(error)}`); }),
   };
   try {
-    const { commit, changed, files, bytes, warnings, skipped } = await backupSite({ docker: connectDocker(), systemd, report, now: () => new Date() }, domain);
+    const { commit, changed, files, bytes, warnings, skipped } = await backupSite({ docker: connectRunner(), systemd, report, now: () => new Date() }, domain);
     for (const warning of warnings) console.error(`<4>${domain}: ${warning}`);
     console.log(skipped === undefined
       ? `${domain}: ${changed ? 'committed' : 'nothing new since'} ${shortCommit(commit ?? '')}: ${files} files, ${formatBytes(bytes)}`

@@ -8,7 +8,7 @@ set -u
 thaw() {
   local site=$1 file group frozen=
   group=/sys/fs/cgroup/site.slice/site-$site.slice/site-$site-app.slice
-  for file in "$group"/cgroup.freeze "$group"/*/cgroup.freeze; do
+  for file in "$group"/cgroup.freeze "$group"/*/cgroup.freeze "$group"/*-entry.slice/*/cgroup.freeze; do
     read -r state 2>/dev/null <"$file" && [[ $state == 1 ]] || continue
     frozen=1
     echo 0 >"$file"
@@ -21,8 +21,9 @@ thaw() {
 exec {events}< <(exec nc.openbsd -U /run/docker.sock <<<'GET /events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22kill%22%5D%2C%22label%22%3A%5B%22sitegen.domain%22%5D%7D HTTP/1.0'$'\r\n\r')
 systemd-notify --ready
 while read -r -u "$events" line; do
-  [[ $line =~ \"name\":\"site-([a-z0-9._-]+)\" ]] || continue
-  site=${BASH_REMATCH[1]}
+  [[ $line =~ \"name\":\"site-([A-Za-z0-9._-]+)\" ]] || continue
+  # Of a project's service, whose name comes behind the site's.
+  site=${BASH_REMATCH[1]%%__*}
   # In slices' names "-" means nesting.
   thaw "${site//-/\\x2d}"
 done

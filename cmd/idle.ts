@@ -12,8 +12,8 @@ import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
 const report = (line: string) => { console.error(line); };
 let connected: Promise<SleepDeps> | undefined;
 const connect = () => (connected ??= (async () => {
-  const [{ connectSystemd }, { connectDocker }] = await Promise.all([import('../lib/effects/systemd.ts'), import('../lib/effects/docker.ts')]);
-  return { systemd: await connectSystemd(), docker: connectDocker(), report };
+  const [{ connectSystemd }, { connectRunner }] = await Promise.all([import('../lib/effects/systemd.ts'), import('../lib/usecases/runner.ts')]);
+  return { systemd: await connectSystemd(), docker: connectRunner(), report };
 })());
 const actors: Actors = {
   report,

@@ -1,5 +1,5 @@
 import notify from 'systemd-notify';
-import { connectDocker } from '../lib/effects/docker.ts';
+import { connectRunner } from '../lib/usecases/runner.ts';
 import { connectSystemd } from '../lib/effects/systemd.ts';
 import { reasonOf, SitegenError } from '../lib/pure/errors.ts';
 import { skippedCode, stoppedCode } from '../lib/pure/jobs.ts';
@@ -19,7 +19,7 @@ if (!instance) {
 } else {
   const systemd = await connectSystemd();
   try {
-    const skipped = await runJob({ docker: connectDocker(), systemd, signal: stop.signal }, instance.id, instance.job);
+    const skipped = await runJob({ docker: connectRunner(), systemd, signal: stop.signal }, instance.id, instance.job);
     if (skipped === undefined) await worked(jobUnits(instance, instance.job).service, new Date());
     else process.exitCode = skippedCode;
     await notify({ status: skipped === undefined ? 'done' : `skipped: ${skipped}` }).catch(() => undefined);

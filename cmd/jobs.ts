@@ -24,7 +24,7 @@ const list: CommandModule<object, ListOptions> = {
       report('no jobs');
     } else {
       const { red } = colors();
-      printTable(['DOMAIN', 'JOB', 'CALENDAR', 'NEXT', 'LAST', 'RESULT'], jobs.map((job) => [job.domain, job.name, job.calendar, timeText(job.next), timeText(job.last),
+      await printTable(['DOMAIN', 'JOB', 'CALENDAR', 'NEXT', 'LAST', 'RESULT'], jobs.map((job) => [job.domain, job.name, job.calendar, timeText(job.next), timeText(job.last),
         `${job.result === 'failed' ? red('failed') : (job.result ?? '-')}${job.reason === null ? '' : `: ${job.reason}`}`]));
     }
     process.exitCode = printFaults(faults);

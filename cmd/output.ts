@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import pico from 'picocolors';
 import { SitegenError } from '../lib/pure/errors.ts';
 
@@ -51,25 +50,10 @@ export function showProgress(what: string): (stage: string, percent: number) => 
   };
 }
 
-/** Columns without borders. */
-export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
-  for (const line of tableLines(head, rows)) print(line);
-}
-
-/**
- * The same as lines.
- * @param figures columns that stand at the right, by number
- */
-export function tableLines(head: readonly string[], rows: readonly (readonly string[])[], figures: readonly number[] = []): string[] {
-  const { bold } = colors();
-  const none = Object.fromEntries(['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right',
-    'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'].map((part) => [part, '']));
-  const table = new Table({
-    head: head.map((text) => bold(text)), colAligns: head.map((_, column) => (figures.includes(column) ? 'right' : 'left')),
-    chars: { ...none, middle: '  ' }, style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-  });
-  table.push(...rows.map((row) => [...row]));
-  return table.toString().split('\n').map((line) => line.trimEnd());
+/** Columns without borders. The library is loaded only here: most commands print none, and start sooner. */
+export async function printTable(head: readonly string[], rows: readonly (readonly string[])[]): Promise<void> {
+  const { tableLines } = await import('./table.ts');
+  for (const line of tableLines(head, rows, colors().bold)) print(line);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { connectDocker } from '../lib/effects/docker.ts';
+import { connectRunner } from '../lib/usecases/runner.ts';
 import { connectSystemd } from '../lib/effects/systemd.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { worked } from '../lib/usecases/alarm.ts';
@@ -17,7 +17,7 @@ try {
   } else {
     const file = await siteOfId(id);
     const report = (line: string) => { console.log(line); };
-    const faults = file ? await rehearseSites({ systemd, docker: connectDocker(), report }, [file.domain], () => new Date(), report) : [];
+    const faults = file ? await rehearseSites({ systemd, docker: connectRunner(), report }, [file.domain], () => new Date(), report) : [];
     for (const { domain, reason } of faults) console.error(`<3>${domain}: ${reason}`);
     if (faults.length > 0) process.exitCode = 1;
     else if (file) await worked(siteNames(file.domain).rehearseUnit, new Date());

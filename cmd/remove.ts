@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { CommandModule } from 'yargs';
 import { SitegenError, usageError } from '../lib/pure/errors.ts';
 import { hostOf } from '../lib/pure/choose.ts';
@@ -43,6 +42,7 @@ export const removeCommand: CommandModule<object, Options> = {
 
 async function confirm(domain: string): Promise<void> {
   if (!process.stdin.isTTY) throw usageError('--purge deletes data and there is no terminal to ask on', 'repeat it with --yes');
+  const { createInterface } = await import('node:readline/promises');
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await prompt.question(`Delete ${domain} and all its data in ${siteNames(domain).siteDir}? Type the domain to confirm: `);

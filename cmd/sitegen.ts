@@ -5,15 +5,22 @@ import { allDomains } from '../lib/usecases/domains.ts';
 import { addCommand } from './add.ts';
 import { adoptCommand } from './adopt.ts';
 import { alarmsCommand } from './alarms.ts';
+import { appsCommand } from './apps.ts';
 import { applyCommand, diffCommand, validateCommand } from './apply.ts';
 import { buddyCommand } from './buddy.ts';
 import { backupCommand } from './backup.ts';
+import { composeCommand } from './compose.ts';
 import { certsCommand } from './certs.ts';
 import { disableCommand, enableCommand, restartCommand, startCommand, stopCommand } from './control.ts';
+import { doctorCommand } from './doctor.ts';
 import { execCommand, shellCommand } from './exec.ts';
+import { imageCommand } from './image.ts';
+import { importCommand } from './import.ts';
+import { initCommand } from './init.ts';
 import { jobsCommand } from './jobs.ts';
 import { logsCommand } from './logs.ts';
 import { configureOutput, printError } from './output.ts';
+import { mailCommand } from './mail.ts';
 import { pullCommand } from './pull.ts';
 import { moveCommand } from './move.ts';
 import { maintenanceCommand } from './maintenance.ts';
@@ -22,6 +29,7 @@ import { routerCommand } from './router.ts';
 import { removeCommand } from './remove.ts';
 import { cloneCommand, renameCommand } from './rename.ts';
 import { restoreCommand } from './restore.ts';
+import { secretsCommand } from './secrets.ts';
 import { statsCommand } from './stats.ts';
 import { listCommand, statusCommand } from './status.ts';
 import { timelineCommand } from './timeline.ts';
@@ -43,6 +51,7 @@ const parser = yargs(hideBin(process.argv))
   .middleware((options) => { configureOutput(options); }, true)
   .command(addCommand)
   .command(adoptCommand)
+  .command(importCommand)
   .command(restoreCommand)
   .command(renameCommand)
   .command(cloneCommand)
@@ -63,7 +72,11 @@ const parser = yargs(hideBin(process.argv))
   .command(statsCommand)
   .command(execCommand)
   .command(shellCommand)
+  .command(composeCommand)
   .command(jobsCommand)
+  .command(appsCommand)
+  .command(secretsCommand)
+  .command(imageCommand)
   .command(pullCommand)
   .command(applyCommand)
   .command(diffCommand)
@@ -72,7 +85,10 @@ const parser = yargs(hideBin(process.argv))
   .command(backupCommand)
   .command(moveCommand)
   .command(buddyCommand)
+  .command(mailCommand)
   .command(alarmsCommand)
+  .command(doctorCommand)
+  .command(initCommand)
   // Four parameters, by whose number yargs knows that its own proposals are wanted, too.
   .completion('completion', 'print a completion script for bash or zsh', (current: string, _: unknown, propose: (use: (error: Error | null, defaults?: string[]) => void) => void, done: (words: string[]) => void) => {
     propose((_error, defaults = []) => {

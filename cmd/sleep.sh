@@ -77,14 +77,27 @@ fi
 
 read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
 step stopping
-read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
-  <<<"POST /containers/$container/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')
+what=container
+if [[ $container == sitegen-process@* ]]; then
+  what=program
+  status=304
+  if systemctl --quiet is-active "$container"; then
+    status=
+    ! systemctl --quiet stop "$container" || status=204
+  fi
+elif [[ -n ${SITEGEN_PROJECT:-} ]]; then
+  # Several containers, in order. What it failed with is in the journal, and is found again below.
+  status=$(node /usr/lib/sitegen/sleep.mjs project)
+else
+  read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
+    <<<"POST /containers/$container/stop?t=$(((SITEGEN_STOP_MS + 999) / 1000)) HTTP/1.0"$'\r\n\r')
+fi
 step stopped
 # Whoever is left waits for a container that is gone, and would wait for minutes.
 for peer in $(direct); do ss -K src "$peer" dst "$SITEGEN_SITE:80" &>/dev/null; done
 if [[ ${status:-} == 204 ]]; then
-  told asleep 'asleep: container stopped'
+  told asleep "asleep: $what stopped"
 else
-  # It had ended by itself, or Docker does not answer: say which, and fail if it is a fault.
+  # It had ended by itself, or does not end, or Docker does not answer: say which, and fail if it is a fault.
   exec node /usr/lib/sitegen/sleep.mjs "${status:-}"
 fi

@@ -33,7 +33,7 @@ export const statsCommand: CommandModule<object, Options> = {
     else if (json) printJson(sites.map(({ hours: _hours, ...sums }) => sums));
     else if (sites.length === 0) print(`no visitors since ${new Date(from).toISOString()}`);
     else {
-      printTable(['SITE', 'REQUESTS', '4XX', '5XX', 'IN', 'OUT', 'WAKES'], sites.map((site) => [
+      await printTable(['SITE', 'REQUESTS', '4XX', '5XX', 'IN', 'OUT', 'WAKES'], sites.map((site) => [
         site.site, String(site.requests), String(site.clientErrors), String(site.serverErrors), formatBytes(site.bytesIn), formatBytes(site.bytesOut), String(site.wakes),
       ]));
     }

@@ -22,7 +22,7 @@ export const listCommand: CommandModule<object, Options> = {
     const sites = await withMachine((deps) => status(deps));
     if (json) printJson(sites);
     else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
-    else table(sites);
+    else await table(sites);
   },
 };
 
@@ -42,14 +42,14 @@ export const statusCommand: CommandModule<object, Options> = {
     if (json) printJson(sites);
     else if (named.length > 0) for (const [index, site] of sites.entries()) details(site, index > 0);
     else if (sites.length === 0) print('no sites yet; add one: sitegen add example.com');
-    else table(sites);
+    else await table(sites);
     if (named.length > 0 && sites.some(({ state }) => isDown(state))) process.exitCode = 3;
   },
 };
 
-function table(sites: readonly SiteStatus[]): void {
+async function table(sites: readonly SiteStatus[]): Promise<void> {
   const { dim } = colors();
-  printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', 'BACKUP', ''], sites.map((site) => [
+  await printTable(['SITE', 'STATE', 'KIND', 'ADDRESS', 'MEMORY', 'BACKUP', ''], sites.map((site) => [
     site.domain,
     paint(site.state),
     site.kind ?? '-',
@@ -69,8 +69,9 @@ function details(site: SiteStatus, gap: boolean): void {
   if (site.reason !== null) for (const reason of site.reason.split('\n')) line('reason', reason);
   if (site.aliases.length > 0) line('aliases', site.aliases.join(', '));
   if (site.kind !== null) line('kind', site.kind);
-  if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → container ${site.containerAddress}`}`);
-  if (site.containerAddress !== null || site.container.id !== null) line('container', `${site.container.name}${site.container.id === null ? ' (missing)' : ` ${site.container.id} (${site.container.status ?? '?'})`}`);
+  const runs = site.kind === 'process' ? 'program' : 'container';
+  if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → ${runs} ${site.containerAddress}`}`);
+  if (site.containerAddress !== null || site.container.id !== null) line(runs, `${site.container.name}${site.container.id === null ? ' (missing)' : `${runs === 'program' ? '' : ` ${site.container.id}`} (${site.container.status ?? '?'})`}`);
   if (site.image !== null) line('image', site.image);
   if (site.backup.state !== 'off') line('backup', site.backup.reason ?? 'on all servers');
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);

@@ -39,13 +39,13 @@ export const timelineCommand: CommandModule<object, Options> = {
       report(`drawn into ${svg}`);
     }
     if (json) printJson({ ...withDates(timeline), summary });
-    else text(timeline, summaryLines(summary));
+    else await text(timeline, summaryLines(summary));
   },
 };
 
-function text(timeline: Timeline, summary: readonly string[]): void {
+async function text(timeline: Timeline, summary: readonly string[]): Promise<void> {
   if (timeline.transitions.length > 0) {
-    printTable(['TIME', 'CHANGE', 'CAUSE', 'TOOK', 'PHASES'], timeline.transitions.map((each) => transitionCells(each)));
+    await printTable(['TIME', 'CHANGE', 'CAUSE', 'TOOK', 'PHASES'], timeline.transitions.map((each) => transitionCells(each)));
     print('');
   }
   for (const line of barLines(timeline)) print(paint(line));

@@ -33,8 +33,9 @@ patient() {
   (($? == 75)) || read -r -t 5 -u "$nap"
   exit 1
 }
-# Connecting to a container that has ended takes three seconds to fail.
-alive() { read -r populated <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
+# Connecting to a container that has ended takes three seconds to fail. Of a project that one which
+# visitors reach has a group of its own.
+alive() { read -r populated <"${SITEGEN_ENTRY:-$SITEGEN_CGROUP}/cgroup.events" && [[ $populated == 'populated 1' ]]; } 2>/dev/null
 
 # Lines up behind other sites that start, so that no more do at once than the machine bears.
 admit() {
@@ -120,7 +121,7 @@ wait_ms=0 create_ms=0 from=asleep
 if [[ ! -s $SITEGEN_LOCK && -s $SITEGEN_CIDFILE ]] && alive; then
   from=running
   # systemd froze them, and is told of it below: its own thaw takes ten times as long.
-  for file in "$SITEGEN_CGROUP"/cgroup.freeze "$SITEGEN_CGROUP"/*/cgroup.freeze; do
+  for file in "$SITEGEN_CGROUP"/cgroup.freeze "$SITEGEN_CGROUP"/*/cgroup.freeze "$SITEGEN_CGROUP"/*-entry.slice/*/cgroup.freeze; do
     read -r frozen 2>/dev/null <"$file" || continue
     [[ $frozen == 1 ]] || continue
     from=frozen
@@ -138,7 +139,11 @@ else
   echo 20 2>/dev/null >/proc/sys/net/ipv4/neigh/sitegen0/retrans_time_ms
   read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows
   status=
-  if [[ ! -s $SITEGEN_LOCK ]]; then
+  # A project's containers are started in order, which the patient part does.
+  if [[ ! -s $SITEGEN_LOCK && $container == sitegen-process@* ]]; then
+    # A program without a container. What keeps it from starting the patient part finds out.
+    systemctl --quiet start "$container" 2>/dev/null && status=204
+  elif [[ ! -s $SITEGEN_LOCK && -z ${SITEGEN_PROJECT:-} ]]; then
     # nc is up in a fifth of curl's time. HTTP/1.0, so that Docker closes and nc ends.
     read -r _ status _ < <(exec nc.openbsd -U /run/docker.sock \
       <<<"POST /containers/$container/start HTTP/1.0"$'\r\n\r')

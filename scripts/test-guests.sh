@@ -21,6 +21,7 @@ guest_of() {
   certs* | haproxy.ts | responder.ts | router* | static*) echo test-router ;;
   backup* | dump.ts) echo test-backup ;;
   adopt* | move* | rehearse.ts | rename.ts | restore.ts) echo test-data ;;
+  apps.ts | compose.ts | doctor.ts | hardening.ts | init.ts | mail.ts | process.ts | release.ts) echo test-apps ;;
   burst.ts | cycles.ts | firewalls.ts | idle* | jobs.ts | listen.ts | steps.ts | top.ts | vanished.ts) echo test-sleep ;;
   *) echo test-trixie ;;
   esac
@@ -29,7 +30,7 @@ guest_of() {
 # True for what is about the versions of programs, rather than about ours alone.
 of_old_versions() {
   case $1 in
-  backup.ts | haproxy.ts | idle.ts | life.ts | router.ts | wake.ts) ;;
+  backup.ts | haproxy.ts | idle.ts | life.ts | release.ts | router.ts | wake.ts) ;;
   *) return 1 ;;
   esac
 }

@@ -8,20 +8,22 @@ const root = path.resolve(import.meta.dirname, '..');
 /** From the top down; a file imports from its own layer or one below it. */
 const layers = ['cmd', 'lib/usecases', 'lib/effects', 'lib/pure'] as const;
 
-/** Libraries that one file alone knows. */
+/** Libraries that one file alone knows, and those of the folder called like it. */
 const owners: Record<string, string> = {
   'acme-client': 'lib/effects/acme.ts',
   dockerode: 'lib/effects/docker.ts',
-  'tar-stream': 'lib/effects/docker.ts',
+  'tar-stream': 'lib/effects/docker/images.ts',
   'dbus-next': 'lib/effects/systemd.ts',
   mustache: 'lib/pure/render.ts',
   'simple-git': 'lib/effects/git/run.ts',
   'ipaddr.js': 'lib/pure/addresses.ts',
   'age-encryption': 'lib/effects/age.ts',
+  'smtp-server': 'lib/effects/smtp-intake.ts',
+  nodemailer: 'lib/effects/smtp-send.ts',
 };
 
 /** Modules without input or output. */
-const pureModules = ['node:crypto', 'node:url', 'ipaddr.js', 'mustache', 'yaml', 'zod'];
+const pureModules = ['node:crypto', 'node:path/posix', 'node:url', 'ipaddr.js', 'mustache', 'nodemailer/lib/addressparser/index.js', 'yaml', 'zod'];
 
 interface Source {
   file: string;
@@ -113,15 +115,16 @@ test('what is pure uses modules without input or output alone', (t) => {
 });
 
 test('what is pure asks neither clock nor chance nor environment', (t) => {
-  const asks = /\b(process\.|Date\.now\(|new Date\(\)|performance\.|Math\.random\(|randomBytes|fetch\()/;
+  const asks = /(?<![/-])\b(process\.|Date\.now\(|new Date\(\)|performance\.|Math\.random\(|randomBytes|fetch\()/;
   const pure = code.filter(({ file }) => file.startsWith('lib/pure/'));
   t.deepEqual(pure.flatMap(({ file, text }) => asks.exec(text)?.slice(0, 1).map((found) => `${file}: ${found}`) ?? []), []);
 });
 
-test('each larger library is known to one file alone', (t) => {
+test('each larger library is known to one file and its own folder alone', (t) => {
   for (const [library, owner] of Object.entries(owners)) {
     const users = code.filter(({ modules }) => modules.includes(library)).map(({ file }) => file);
-    t.deepEqual(users, [owner], library);
+    t.deepEqual(users.filter((file) => file !== owner && !file.startsWith(owner.replace(/\.ts$/, '/'))), [], library);
+    t.true(users.length > 0, library);
   }
 });
 

@@ -74,9 +74,10 @@ export function openConnections(appCgroup: string, ports: readonly number[]): nu
   return pid === undefined ? 0 : ['tcp', 'tcp6'].reduce((sum, file) => sum + countOpen(textOf(`/proc/${pid}/net/${file}`) ?? '', ports), 0);
 }
 
-/** A process of a site's container; undefined when none runs. */
+/** A process of a site's container, of a project's that one which visitors reach; undefined when none runs. */
 export function containerPid(appCgroup: string): string | undefined {
-  return scopesIn(appCgroup).flatMap((scope) => firstPid(scope) ?? [])[0];
+  const entry = namesIn(appCgroup).find((name) => name.endsWith('-entry.slice'));
+  return scopesIn(entry === undefined ? appCgroup : `${appCgroup}/${entry}`).flatMap((scope) => firstPid(scope) ?? [])[0];
 }
 
 /** How many lines of /proc/net/tcp or tcp6 are open connections to some ports (proc_pid_net(5)). */
@@ -101,7 +102,8 @@ export function runState(appCgroup: string): 'stopped' | 'running' | 'frozen' {
 
 /** Lets a site's containers go on at once, without systemd, which believes them frozen until it is told. */
 export function thawNow({ appCgroup }: { appCgroup: string }): void {
-  for (const group of [appCgroup, ...scopesIn(appCgroup)]) {
+  const slices = namesIn(appCgroup).filter((name) => name.endsWith('.slice')).map((name) => `${appCgroup}/${name}`);
+  for (const group of [appCgroup, ...slices, ...scopesIn(appCgroup)]) {
     try {
       writeFileSync(`${group}/cgroup.freeze`, '0');
     } catch {
@@ -167,9 +169,13 @@ function memoryOf(group: string, swapShare: number): number | undefined {
   return Math.max(0, current - (numberIn(`${group}/memory.stat`, 'inactive_file') ?? 0)) + Math.floor(Number(textOf(`${group}/memory.swap.current`) ?? 0) * swapShare);
 }
 
-/** Groups of a site's containers. */
+/** Groups of a site's containers, or of its program and what else runs of it without one. */
 function scopesIn(appCgroup: string): string[] {
-  return namesIn(appCgroup).filter((name) => name.endsWith('.scope')).map((name) => `${appCgroup}/${name}`);
+  return namesIn(appCgroup).flatMap((name) => {
+    if (/\.(scope|service)$/.test(name)) return [`${appCgroup}/${name}`];
+    // That of a project's entrypoint.
+    return name.endsWith('.slice') ? scopesIn(`${appCgroup}/${name}`) : [];
+  });
 }
 
 function firstPid(scope: string): string | undefined {
@@ -177,8 +183,9 @@ function firstPid(scope: string): string | undefined {
   return pid === '' ? undefined : pid;
 }
 
+/** A program without a container has no network of its own: its traffic cannot be told from the machine's. */
 function trafficOf(scope: string): number {
-  const pid = firstPid(scope);
+  const pid = scope.endsWith('.scope') ? firstPid(scope) : undefined;
   const lines = (pid === undefined ? undefined : textOf(`/proc/${pid}/net/dev`))?.split('\n').slice(2) ?? [];
   return lines.filter((line) => !/^\s*lo:/.test(line)).reduce((sum, line) => {
     const fields = line.trim().split(/[:\s]+/);

@@ -1,12 +1,14 @@
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import Dockerode from 'dockerode';
-import tar from 'tar-stream';
+import type { ServiceSpec } from '../pure/compose/containers.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, shared } from '../pure/names.ts';
+import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
+import { buildImage, imageOf, loadImages, pullImage, runOnce, type ContextFile, type ImageState } from './docker/images.ts';
+import { dockerFacts } from './docker/facts.ts';
+import { ensureNetwork, otherNetworks } from './docker/network.ts';
 
 /** A container of ours, as far as sitegen looks at it. */
 export interface ContainerState {
@@ -31,9 +33,6 @@ export interface ContainerEnd {
   error: string;
 }
 
-/** A file for a build context: its content, or the host's file to take. */
-export type ContextFile = { name: string } & ({ content: Buffer; mode: number } | { hostFile: string; size: number; mode: number });
-
 /** A container has the name of one of ours, and is not ours. */
 export class StrangerError extends SitegenError {}
 
@@ -42,16 +41,28 @@ export class StrangerError extends SitegenError {}
  * carry our label, so a stranger's container of the same name is refused, never touched.
  */
 export interface Docker {
-  /** Our containers, running or not. */
+  /** Our containers, running or not; of a Compose project the one that visitors reach. */
   list(): Promise<ContainerState[]>;
   /** One of our containers by name; undefined when there is none. Throws when it is a stranger's. */
   find(name: string, domain: string): Promise<ContainerState | undefined>;
   /** How the container ended, or that it runs. */
   end(name: string): Promise<ContainerEnd>;
   /** Creates a container and gives its id. */
-  create(name: string, spec: ContainerSpec): Promise<string>;
+  create(name: string, spec: ContainerSpec | ServiceSpec): Promise<string>;
+  /** The other containers of the Compose project that a container of ours is the entrypoint of. */
+  members(name: string): Promise<Member[]>;
+  /** Makes a network for such a project, unless it is there. */
+  makeNetwork(name: string, network: { name: string; internal: boolean; bridge: string }): Promise<void>;
+  /** Containers of a project that Docker Compose runs. */
+  composeContainers(project: string): Promise<Foreign[]>;
+  /** Has a container that is stopped stay so when Docker starts. */
+  keepStopped(id: string): Promise<void>;
+  /** Where the files of a named volume are; undefined when there is none. */
+  volumePath(name: string): Promise<string | undefined>;
+  /** Has a container join a network, under some names. */
+  join(id: string, network: string, aliases: readonly string[]): Promise<void>;
   start(id: string): Promise<void>;
-  /** Ends a container as its image wants it, and kills it after its own `StopTimeout`; one that does not run is no error. */
+  /** Ends a container, and its project, as its image wants it, and kills it after its own `StopTimeout`; one that does not run is no error. */
   stop(name: string): Promise<void>;
   /**
    * Runs a program in a running container, be it one that is not ours; any exit code is a result.
@@ -60,18 +71,30 @@ export interface Docker {
    * @throws also when there is no such program, when the container ends meanwhile, and what the receivers throw
    */
   exec(container: string, command: Command, streams?: Streams): Promise<{ exitCode: number; stderrTail: string }>;
-  /** Removes a container of ours, running or not; one that is missing counts as removed. */
+  /** Removes a container of ours, and its project, running or not; one that is missing counts as removed. */
   remove(name: string, domain: string): Promise<void>;
   hasImage(reference: string): Promise<boolean>;
+  /** Undefined when there is none of this name. */
+  imageState(reference: string): Promise<ImageState | undefined>;
   removeImage(reference: string): Promise<void>;
   /** Fetches an image from its registry; `report` gets a line now and then. */
   pull(reference: string, report: (line: string) => void): Promise<void>;
-  /** Builds an image from files, with the classic builder, so that `FROM scratch` needs no registry. */
-  build(reference: string, files: readonly ContextFile[]): Promise<void>;
+  /** Builds an image from files, with the classic builder, so that `FROM scratch` needs no registry. `base` is its ARG BASE; `fresh` takes nothing from the cache. */
+  build(reference: string, files: readonly ContextFile[], options?: { base?: string | undefined; fresh?: boolean }): Promise<void>;
+  /** Takes in the images of a file that "docker save" has written. */
+  load(file: string): Promise<void>;
+  /** All images that have a name. */
+  images(): Promise<ImageState[]>;
+  /** Digest that a registry has for a name now, without fetching the image. */
+  newestDigest(reference: string): Promise<string>;
+  /** Runs a program in a new container of an image, which is removed again, without any of a site's data. */
+  runOnce(reference: string, argv: readonly string[], limitMs: number): Promise<{ exitCode: number; output: string }>;
   /** Makes the network of all sites when it is missing. Throws when one with other ranges is there. */
   ensureNetwork(range: { subnet: string; gateway: string; dynamic: string }): Promise<boolean>;
   /** Names and IPv4 ranges of all other networks. */
   otherNetworks(): Promise<{ name: string; subnet: string }[]>;
+  /** What the engine says of itself, for doctor. */
+  facts(): ReturnType<typeof dockerFacts>;
 }
 
 /** A client for the local engine; nothing is sent yet. */
@@ -108,11 +131,21 @@ export function connectDocker(): Docker {
     }
   };
 
+  const imageState = (reference: string) => attempt(`look at image ${reference}`, async () => {
+    try {
+      const { Created, ...image } = await api.getImage(reference).inspect();
+      return imageOf({ ...image, Created: Date.parse(Created) / 1000 });
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw error;
+    }
+  });
+
   return {
     find,
     list: () => attempt('list containers', async () => {
       const rows = await api.listContainers({ all: true, filters: { label: [shared.labels.domain] } });
-      return rows.map((row) => ({
+      return rows.filter((row) => row.Labels[shared.labels.member] === undefined).map((row) => ({
         id: row.Id,
         name: (row.Names[0] ?? '').replace(/^\//, ''),
         domain: row.Labels[shared.labels.domain] ?? '',
@@ -136,13 +169,13 @@ export function connectDocker(): Docker {
         if (statusOf(error) !== 304) throw error;
       }
     }),
-    stop: (name) => attempt(`stop container ${name}`, async () => {
-      try {
-        await api.getContainer(name).stop();
-      } catch (error) {
-        if (statusOf(error) !== 304 && statusOf(error) !== 404) throw error;
-      }
-    }),
+    stop: (name) => attempt(`stop container ${name}`, () => stopAll(api, name)),
+    members: (name) => attempt(`list the containers of ${name}`, () => membersOf(api, name)),
+    makeNetwork: (name, network) => attempt(`make the network ${network.name}`, () => makeNetwork(api, name, network)),
+    composeContainers: (project) => attempt(`list the containers of ${project}`, () => composeContainers(api, project)),
+    keepStopped: (id) => attempt(`set the restart policy of ${id}`, async () => { await api.getContainer(id).update({ RestartPolicy: { Name: 'no' } }); }),
+    volumePath: (name) => attempt(`look at the volume ${name}`, () => volumePath(api, name)),
+    join: (id, network, aliases) => attempt(`join the network ${network}`, () => join(api, id, network, aliases)),
     exec: (container, command, streams = {}) => attempt(`run ${command.argv[0] ?? ''} in ${container}`, async () => {
       const { stdin, signal } = streams;
       const abort = signal && { abortSignal: signal };
@@ -174,90 +207,24 @@ export function connectDocker(): Docker {
           }
         });
       }
+      await attempt(`remove what belongs to container ${name}`, () => removeMembers(api, name));
     },
-    hasImage: (reference) => attempt(`look at image ${reference}`, async () => {
-      try {
-        await api.getImage(reference).inspect();
-        return true;
-      } catch (error) {
-        if (statusOf(error) === 404) return false;
-        throw error;
-      }
-    }),
+    imageState,
+    hasImage: async (reference) => await imageState(reference) !== undefined,
     removeImage: (reference) => attempt(`remove image ${reference}`, async () => {
       await api.getImage(reference).remove();
     }),
-    pull: (reference, report) => attempt(`pull image ${reference}`, async () => {
-      const tagged = /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
-      await follow(api, await api.pull(tagged), report);
+    pull: (reference, report) => attempt(`pull image ${reference}`, () => pullImage(api, reference, report)),
+    build: (reference, files, options) => attempt(`build image ${reference}`, () => buildImage(api, reference, files, options)),
+    load: (file) => attempt(`load images from ${file}`, () => loadImages(api, file)),
+    images: () => attempt('list images', async () => (await api.listImages()).map((image) => imageOf(image))),
+    newestDigest: (reference) => attempt(`look for a newer image ${reference}`, async () => {
+      const { Descriptor } = await api.getImage(reference).distribution() as { Descriptor: { digest: string } };
+      return Descriptor.digest;
     }),
-    build: (reference, files) => attempt(`build image ${reference}`, async () => {
-      const context = await pack(files);
-      await follow(api, await api.buildImage(context, { t: reference, forcerm: true, version: '1' }), () => undefined);
-    }),
-    ensureNetwork: (range) => attempt(`make the network ${shared.network}`, async () => {
-      const present = await api.listNetworks({ filters: { name: [shared.network] } });
-      const ours = present.find((network) => network.Name === shared.network);
-      if (ours) {
-        const subnet = ours.IPAM?.Config?.[0]?.Subnet;
-        if (ours.Options?.['com.docker.network.bridge.name'] !== shared.bridge || ours.Options['com.docker.network.bridge.enable_icc'] !== 'false') {
-          throw new SitegenError(`a Docker network called "${shared.network}" exists and is not sitegen's`, { hint: `rename or remove it: docker network rm ${shared.network}` });
-        }
-        if (subnet === range.subnet) return false;
-        throw new SitegenError(`Docker's network "${shared.network}" has the range ${subnet ?? 'of nobody'}, not ${range.subnet}`, {
-          hint: `remove all sites and "docker network rm ${shared.network}", or set network.containers back`,
-        });
-      }
-      // Only systemd's driver puts containers into slices; seen when Docker is new to sitegen.
-      const { CgroupDriver: driver } = await api.info() as { CgroupDriver?: string };
-      if (driver !== 'systemd') {
-        throw new SitegenError(`Docker manages cgroups with "${driver ?? '?'}", not with systemd`, {
-          hint: 'set "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json and restart docker',
-        });
-      }
-      await api.createNetwork({
-        Name: shared.network,
-        Driver: 'bridge',
-        IPAM: { Driver: 'default', Config: [{ Subnet: range.subnet, Gateway: range.gateway, IPRange: range.dynamic }] },
-        Options: { 'com.docker.network.bridge.name': shared.bridge, 'com.docker.network.bridge.enable_icc': 'false' },
-      });
-      return true;
-    }),
-    otherNetworks: () => attempt('list networks', async () => {
-      const networks = await api.listNetworks();
-      return networks.filter((network) => network.Name !== shared.network)
-        .flatMap((network) => (network.IPAM?.Config ?? []).map((config) => ({ name: network.Name, subnet: config.Subnet ?? '' })))
-        .filter(({ subnet }) => subnet.includes('.'));
-    }),
+    runOnce: (reference, argv, limitMs) => attempt(`run ${argv[0] ?? ''} in image ${reference}`, () => runOnce(api, reference, argv, limitMs)),
+    ensureNetwork: (range) => attempt(`make the network ${shared.network}`, () => ensureNetwork(api, range)),
+    otherNetworks: () => attempt('list networks', () => otherNetworks(api)),
+    facts: () => attempt('tell what it is', () => dockerFacts(api)),
   };
-}
-
-async function follow(api: Dockerode, stream: NodeJS.ReadableStream, report: (line: string) => void): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    api.modem.followProgress(stream, (error: Error | null) => {
-      if (error) reject(error);
-      else resolve();
-    }, (event: { status?: string; id?: string }) => {
-      if (event.status && !event.id) report(event.status);
-    });
-  });
-}
-
-async function pack(files: readonly ContextFile[]): Promise<NodeJS.ReadableStream> {
-  const archive = tar.pack();
-  const fill = async () => {
-    for (const file of files) {
-      // A fixed time keeps Docker's build cache valid.
-      const header = { name: file.name, mode: file.mode, mtime: new Date(0) };
-      if ('content' in file) {
-        archive.entry(header, file.content);
-      } else {
-        const entry = archive.entry({ ...header, size: file.size });
-        await pipeline(createReadStream(file.hostFile), entry);
-      }
-    }
-    archive.finalize();
-  };
-  fill().catch((error: unknown) => archive.destroy(error as Error));
-  return Promise.resolve(archive as unknown as NodeJS.ReadableStream);
 }

@@ -148,10 +148,14 @@ export async function exists(target: string): Promise<boolean> {
  * Makes a directory below a root that a container may have written to.
  * @throws SitegenError when a link stands in its way, which would lead out of the root
  */
-export async function makeBelow(root: string, directory: string): Promise<void> {
+export async function makeBelow(root: string, directory: string, owner?: { uid: number; gid: number }): Promise<void> {
   try {
     await fs.mkdir(root, { recursive: true, mode: 0o755 });
-    for (const at of stepsBelow(root, directory)) if (!await isDirectory(at)) await fs.mkdir(at, { mode: 0o755 });
+    for (const at of stepsBelow(root, directory)) {
+      if (await isDirectory(at)) continue;
+      await fs.mkdir(at, { mode: 0o755 });
+      if (owner && at === path.join(directory)) await fs.lchown(at, owner.uid, owner.gid);
+    }
   } catch (error) {
     throw fileError('make', directory, error);
   }
@@ -165,6 +169,13 @@ export async function requireBelow(root: string, directory: string): Promise<voi
   for (const at of stepsBelow(root, directory)) {
     if (!await isDirectory(at)) throw new SitegenError(`the directory ${at} is missing`, { hint: 'restore it, or run "sitegen apply" for an empty one' });
   }
+}
+
+/** The same for a file, or a directory that may be one. */
+export async function requireFileBelow(root: string, file: string): Promise<void> {
+  await requireBelow(root, path.dirname(file));
+  const status = await fs.lstat(file).catch((error: unknown) => { throw new SitegenError(`${file} is missing, and a service mounts it`, { cause: error }); });
+  if (!status.isFile() && !status.isDirectory()) throw new SitegenError(`${file} is ${status.isSymbolicLink() ? 'a link' : 'no file'} and will not be mounted`);
 }
 
 function stepsBelow(root: string, directory: string): string[] {

@@ -15,6 +15,11 @@ export function swapState(root = ''): Swap {
   return swapOf(devices, compressed);
 }
 
+/** All there is of it, bytes. */
+export function swapTotal(root = ''): number {
+  return parseSwaps(textOf(`${root}/proc/swaps`)).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
 /** A kernel without swap, or a device that has just gone, says nothing. */
 function textOf(file: string): string {
   try {

@@ -35,6 +35,8 @@ export interface Systemd {
   list(patterns: readonly string[]): Promise<UnitState[]>;
   /** Properties of a unit, of one interface such as `Service`; unknown ones are left out. */
   properties(unit: string, kind: 'Unit' | 'Service' | 'Socket' | 'Slice' | 'Timer'): Promise<Record<string, unknown>>;
+  /** Its version, as `257.9-1`. */
+  version(): Promise<string>;
   close(): void;
 }
 
@@ -139,6 +141,10 @@ export async function connectSystemd(): Promise<Systemd> {
       const body = await call('GetAll', 's', [`${destination}.${kind}`], path, 'org.freedesktop.DBus.Properties');
       const variants = body[0] as Record<string, dbus.Variant>;
       return Object.fromEntries(Object.entries(variants).map(([name, variant]) => [name, variant.value as unknown]));
+    },
+    async version() {
+      const [answer] = await call('Get', 'ss', [manager, 'Version'], managerPath, 'org.freedesktop.DBus.Properties') as [dbus.Variant];
+      return String(answer.value);
     },
     close() {
       bus.disconnect();

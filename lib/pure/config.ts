@@ -1,6 +1,10 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
+import { envFaults } from './app-env.ts';
+import { migrateApp } from './app-migrations.ts';
 import { reasonOf, SitegenError } from './errors.ts';
+import { readProject, servicesSaid } from './compose/read.ts';
+import { forwardFault } from './mail.ts';
 import { paths, siteNames } from './names.ts';
 import { appSchema, defaultsSchema, siteSchema, type AppFile, type DefaultsFile, type SiteFile } from './schema.ts';
 
@@ -18,8 +22,10 @@ export function parseSite(text: string, file: string): SiteFile {
       ...(misnamed ? [{ path: ['domain'], message: `"${site.domain}" belongs into ${expected}: rename the file or correct the domain` }] : []),
       ...twice(site),
       ...circle(site),
+      ...[forwardFault(site)].flatMap((message) => (message === undefined ? [] : [{ path: ['mail', 'otherEmail'], message }])),
       ...volumeFaults(site.volumes ?? []),
       ...portFaults(site),
+      ...composeFaults(site),
     ];
   });
 }
@@ -29,9 +35,9 @@ export function parseDefaults(text: string, file: string): DefaultsFile {
   return parseWith(defaultsSchema, text, file);
 }
 
-/** Reads an app's definition. Errors as for `parseSite`. */
+/** Reads an app's definition, be it of an earlier form. Errors as for `parseSite`. */
 export function parseApp(text: string, file: string): AppFile {
-  return parseWith(appSchema, text, file, (app) => volumeFaults(app.volumes ?? []));
+  return parseWith(appSchema, text, file, (app) => [...volumeFaults(app.volumes ?? []), ...envFaults(app.env ?? {}), ...servicesSaid(app).map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }))], migrateApp);
 }
 
 /**
@@ -63,6 +69,20 @@ export function addToList(text: string, path: readonly [string, string], value: 
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
+/**
+ * The same settings with keys of sections set anew; comments, order and other keys stay.
+ * @param changes a section's name, a key in it, and the value
+ */
+export function setInSections(text: string, changes: readonly (readonly [section: string, key: string, value: unknown])[]): string {
+  const document = parseDocument(text);
+  for (const [section, key, value] of changes) {
+    // A section whose keys are all comments is a null.
+    if (isMap(document.get(section))) document.setIn([section, key], document.createNode(value));
+    else document.set(section, document.createNode({ [key]: value }));
+  }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
 /** Whether settings say anything about a key. */
 export function hasKey(text: string, key: string): boolean {
   return parseDocument(text).has(key);
@@ -77,7 +97,7 @@ export function mayMention(text: string, domain: string): boolean {
   return text.toLowerCase().includes(domain) || /[^\0-\x7f]|\\/.test(text);
 }
 
-function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[]): z.output<Schema> {
+function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file: string, check?: (data: z.output<Schema>) => Fault[], migrate?: Migrate): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const broken = document.errors[0];
@@ -86,14 +106,17 @@ function parseWith<Schema extends z.ZodType>(schema: Schema, text: string, file:
   }
   let value: unknown;
   try {
-    value = withoutEmpty(document.toJS({ maxAliasCount: 20 }) ?? {}, schema);
+    value = document.toJS({ maxAliasCount: 20 }) ?? {};
   } catch (error) {
     throw new SitegenError(`${file}:${lineOfAlias(document, lines)}: is not valid YAML: ${reasonOf(error)}`, { cause: error });
   }
+  const migrated = migrate?.(value) ?? { value };
+  if ('value' in migrated) value = withoutEmpty(migrated.value, schema);
   const result = schema.safeParse(value);
-  const faults = result.success ? (check?.(result.data) ?? []) : result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
+  const faults = 'fault' in migrated ? [migrated.fault] : result.success ? (check?.(result.data) ?? []) : result.error.issues.flatMap((issue) => faultsOf(issue, schema, value));
   if (result.success && faults.length === 0) return result.data;
-  const texts = faults.map(({ path, message }) => `${file}:${lineOf(document, path, lines)}: ${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`);
+  const written = 'written' in migrated ? migrated.written : undefined;
+  const texts = faults.map(({ path, message }) => ({ path: written?.(path) ?? path, message })).map(({ path, message }) => `${file}:${lineOf(document, path, lines)}: ${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`);
   throw new SitegenError(texts.join('\n'), { hint: `all keys are explained in ${paths.settings}/example-site.yaml and ${paths.codeDir}/templates/sitegen.yaml` });
 }
 
@@ -108,6 +131,9 @@ function lineOfAlias(document: Document, lines: LineCounter): number {
   });
   return line;
 }
+
+/** Brings what was read into the form that the schema knows. */
+type Migrate = (value: unknown) => { value: unknown; written?: (path: readonly PropertyKey[]) => PropertyKey[] } | { fault: Fault };
 
 interface Fault {
   path: PropertyKey[];
@@ -220,6 +246,20 @@ function volumeFaults(volumes: readonly string[]): Fault[] {
     if (['proc', 'sys', 'dev'].includes(top)) return [{ path: ['volumes', index], message: `/${top} is the kernel's: choose another place in the container` }];
     return targets.indexOf(targets[index]) < index ? [{ path: ['volumes', index], message: `${targets[index]} has a volume already` }] : [];
   });
+}
+
+/** What a site's Compose project must not be, and services that it does not have. */
+function composeFaults(site: SiteFile): Fault[] {
+  const said = servicesSaid(site);
+  if (!site.compose) return said.map(({ path }) => ({ path, message: 'is for a site with compose: take it out' }));
+  const { project, faults } = readProject({ ...site, compose: site.compose });
+  if (!project) return faults;
+  const { entrySlice } = siteNames(site.domain);
+  return [
+    ...said.filter(({ service }) => !Object.hasOwn(project.services, service)).map(({ path, service }) => ({ path, message: `there is no service ${service} in the project` })),
+    // Of units: UNIT_NAME_MAX less the terminating zero.
+    ...(entrySlice.length > 255 ? [{ path: ['domain'], message: 'is too long for the units of a Compose project' }] : []),
+  ];
 }
 
 /** The directory part of a volume, without a leading `./`. */

@@ -1,20 +1,29 @@
 import { createHash } from 'node:crypto';
-import { jobUnits, listenSocket, shared, siteNames, type SiteNames } from './names.ts';
+import { jobUnits, listenSocket, mail, mailFileOf, shared, siteNames, type SiteNames } from './names.ts';
 import type { SiteAddress } from './addresses.ts';
+import { projectContainers, type DesiredProject } from './compose/containers.ts';
+import { filesOf } from './compose/project.ts';
+import { capabilities, type ContainerSpec } from './container-spec.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
+import { renderSenderSite } from './mail.ts';
+import { addressFor, environmentText, processHash, processSocketUnit, processUnit, resolveProcess, sandboxOf, userOf, type DesiredProcess } from './process.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { hasAddress, type Limits, type Site, type Workload } from './site.ts';
+import { hasAddress, type Limits, type Owner, type Program, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
+export type { ContainerSpec } from './container-spec.ts';
+
 /** Text of the per-site templates, by file name without ending. */
-export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'forward' | 'job' | 'listen', string>>;
+export type Templates = Readonly<Record<'socket' | 'service' | 'slice' | 'app-slice' | 'entry-slice' | 'forward' | 'job' | 'listen' | 'process' | 'process-socket', string>>;
 
 /** A file as it should be. */
 export interface RenderedFile {
   path: string;
   content: string;
+  /** 0644 unless given. */
+  mode?: number;
 }
 
 /** Everything that a site is made of on a machine. */
@@ -29,41 +38,31 @@ export interface Desired {
   listens: readonly string[];
   /** Missing for a site without a container. */
   container: ContainerSpec | undefined;
+  /** Of a Compose project: all of its containers, that one among them. */
+  project: DesiredProject | undefined;
+  /** A program that runs without a container. */
+  process: DesiredProcess | undefined;
+  /** Tells whether what runs is still what the settings say, be it a container or a program; undefined where nothing does. */
+  spec: string | undefined;
   /** Each new container has something to do before it is visited. */
   launches: boolean;
+  /** Data of another image has something to do in the first container of this one. */
+  upgrades: boolean;
+  /** Secrets without which there can be no container. */
+  missingSecrets: readonly string[];
   /** False when the router answers without anything of systemd's. */
   hasSocket: boolean;
   /** Directories that must exist before the container can start. */
   dataDirs: readonly string[];
+  /** What else must be there, and is not made. */
+  dataFiles: readonly string[];
+  /** Who owns those of them that are made for others than root. */
+  owners: ReadonlyMap<string, Owner>;
+  /** What the relay for mail is to know of it; undefined for nothing. */
+  mail: RenderedFile | undefined;
+  /** Address of the relay, whether or not it listens. */
+  gateway: string;
 }
-
-/** Body of Docker's `POST /containers/create`, as far as sitegen sets it. */
-export interface ContainerSpec {
-  Image: string;
-  Hostname: string;
-  Env: string[];
-  Labels: Record<string, string>;
-  /** Seconds, for whoever stops it by Docker's own means. */
-  StopTimeout: number;
-  /** None of the image's own: it would be work without visitors, and hang while the container is frozen. */
-  Healthcheck: { Test: ['NONE'] };
-  HostConfig: {
-    NetworkMode: string;
-    CgroupParent: string;
-    Memory?: number;
-    PidsLimit?: number;
-    Mounts: { Type: 'bind'; Source: string; Target: string; ReadOnly: boolean; BindOptions: { CreateMountpoint: false } }[];
-    LogConfig: { Type: 'journald'; Config: Record<string, string> };
-    CapDrop: string[];
-    CapAdd: string[];
-    SecurityOpt: string[];
-    RestartPolicy: { Name: 'no' };
-  };
-  NetworkingConfig: { EndpointsConfig: Record<string, { IPAMConfig: { IPv4Address: string } }> };
-}
-
-/** What images for the web need while they start as root and then drop it themselves. */
-const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
 
 /** Time for the page that a failed wake shows, and for systemd itself, beyond the site's own limits. */
 const marginMs = 30_000;
@@ -75,9 +74,10 @@ const commitMs = 5 * 60_000;
  * What a site should be on this machine; the one function behind apply, diff and the wake's repairs.
  * @param image reference under which Docker knows the site's image
  */
-export function desired(site: Site, address: SiteAddress, image: string, templates: Templates): Desired {
+export function desired(site: Site, given: SiteAddress, image: string, templates: Templates): Desired {
   const names = siteNames(site.domain);
   const { workload } = site;
+  const address = addressFor(workload, given);
   const view = {
     ...stringsOf(names),
     siteAddress: address.site,
@@ -85,40 +85,81 @@ export function desired(site: Site, address: SiteAddress, image: string, templat
     codeDir: paths.codeDir,
     dump: site.backedUp ? [{ name: names.dumpUnit.replace(/\.service$/, ''), limit: seconds(dumpLimitMs(workload)) }] : [],
     listen: [],
+    project: [],
+    program: workload?.program ? [{}] : [],
     ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>
     ({ path: `${paths.unitsDir}/${name}`, content: render(templates[template], { ...view, ...more }, escapeUnit) });
   const jobs = (workload?.jobs ?? []).map((job) => ({ job, timer: jobUnits(names, job.name).timer }));
   const listens = (workload?.listen ?? []).map((port) => ({ port, socket: listenSocket(names, port.public) }));
-  const container = workload && containerSpec(site.domain, workload, names, address, image);
+  const program = workload?.program && programOf(workload, workload.program, names, address, templates);
+  const base = workload && !program ? containerSpec(site, workload, names, address, image) : undefined;
+  const project = base && workload?.project && projectContainers(workload.project, names, base);
+  // That of the entrypoint has the network and the address of any site's container.
+  const container = project ? project.containers.find(({ service }) => service === workload?.project?.entry)?.spec as ContainerSpec : base;
   const units = hasAddress(site) ? [unit(names.slice, 'slice'), unit(names.service, workload ? 'service' : 'forward'), unit(names.socket, 'socket')] : [];
   return {
     names,
     address,
     enabled: site.enabled,
     hasSocket: hasAddress(site),
-    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
+    files: workload ? [...units.slice(0, 1), unit(names.appSlice, 'app-slice'), ...(project ? [unit(names.entrySlice, 'entry-slice')] : []), ...(program?.files ?? []), ...units.slice(1), ...listens.map(({ port, socket }) => unit(socket, 'listen', { ...port, listenSocket: socket })), ...jobs.map(({ job, timer }) => unit(timer, 'job', jobView(job, timer)))] : units,
     timers: jobs.map(({ timer }) => timer),
     listens: listens.map(({ socket }) => socket),
     container,
+    project,
+    process: program?.process,
+    spec: program ? processHash(program.files.map(({ content }) => content)) : container?.Labels[shared.labels.spec],
     launches: workload?.hooks.launch !== undefined,
-    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...staticDirs(site, names)],
+    upgrades: workload?.hooks.upgrade !== undefined,
+    missingSecrets: (workload?.missingSecrets ?? []).map(({ name }) => name),
+    dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
+    dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
+    owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
+    mail: mailFile(site, names, address),
+    gateway: site.mail.gateway,
   };
+}
+
+/** What a site's program is as files, and what else runs for the site is given of it. */
+function programOf(workload: Workload, { settings, places, ranges }: Program, names: SiteNames, address: SiteAddress, templates: Templates): { files: RenderedFile[]; process: DesiredProcess; cwd: string } {
+  const own = { site: address.site, address: address.container, port: workload.port };
+  const spec = resolveProcess(settings, names, own, places, workload.env);
+  const sandbox = sandboxOf(names, spec, own, ranges, [...places.values()]);
+  const files: RenderedFile[] = [
+    { path: names.environmentFile, content: environmentText(names, spec.env), mode: 0o600 },
+    { path: `${paths.unitsDir}/${names.processUnit}`, content: processUnit(templates.process, names, spec, sandbox, workload.stopTimeoutMs) },
+    ...(spec.listenFds ? [{ path: `${paths.unitsDir}/${names.processSocket}`, content: processSocketUnit(templates['process-socket'], names, own) }] : []),
+  ];
+  return { files, process: { unit: names.processUnit, user: userOf(names), sandbox }, cwd: spec.cwd };
+}
+
+function mailFile({ domain, aliases, redirects, workload, mail: { gateway: _, ...rules } }: Site, names: SiteNames, address: SiteAddress): RenderedFile | undefined {
+  if (rules.relay === undefined && rules.otherEmail === undefined) return undefined;
+  const content = renderSenderSite({ ...rules, id: names.id, domain, service: names.service, names: [domain, ...aliases, ...redirects], address: workload && address.container });
+  return { path: mailFileOf(names.id), content };
 }
 
 function workloadView(workload: Workload, names: SiteNames, address: SiteAddress, backedUp: boolean): View {
   return {
     listen: listenView(workload.listen, names),
+    project: workload.project ? [{ entrySlice: names.entrySlice, entryCgroup: names.entryCgroup }] : [],
     containerAddress: address.container,
     port: workload.port,
     readyPath: workload.ready.path ?? '',
     readyMs: Math.round(workload.ready.timeoutMs),
     stopMs: Math.round(workload.stopTimeoutMs),
     startLimit: seconds(workload.ready.timeoutMs + marginMs),
-    stopLimit: seconds(2 * workload.stopTimeoutMs + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
+    stopLimit: seconds(workload.stopTimeoutMs + endMs(workload) + marginMs + (backedUp ? 2 * dumpLimitMs(workload) : 0)),
     limits: limitLines(workload.limits),
   };
+}
+
+/** How long the containers may take to end: those of a project, in the worst case, one after the other. */
+function endMs({ project, stopTimeoutMs }: Workload): number {
+  if (!project) return stopTimeoutMs;
+  return project.order.reduce((sum, name) => sum + (project.compose.services[name]?.stop_grace_period ?? stopTimeoutMs), 0);
 }
 
 function listenView(ports: readonly ListenPort[], names: SiteNames): View[] {
@@ -149,12 +190,13 @@ export function specHash(spec: ContainerSpec): string {
   return createHash('sha256').update(JSON.stringify({ ...spec, Labels: { ...spec.Labels, [shared.labels.spec]: '' } })).digest('hex').slice(0, 16);
 }
 
-function containerSpec(domain: string, workload: Workload, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
+function containerSpec({ domain, mail: { relay, gateway } }: Site, workload: Workload, names: SiteNames, address: SiteAddress, image: string): ContainerSpec {
+  const sends = relay !== undefined;
   const spec: ContainerSpec = {
     Image: image,
     // Linux allows 64 characters (gethostname(2)).
     Hostname: domain.length <= 64 ? domain : (domain.split('.', 1)[0] ?? 'site'),
-    Env: Object.entries(workload.env).map(([name, value]) => `${name}=${value}`),
+    Env: Object.entries({ ...(sends && { SITEGEN_SMTP: `${mail.host}:${mail.port}` }), ...workload.env }).map(([name, value]) => `${name}=${value}`),
     Labels: {
       [shared.labels.domain]: domain,
       [shared.labels.spec]: '',
@@ -177,6 +219,7 @@ function containerSpec(domain: string, workload: Workload, names: SiteNames, add
       CapDrop: ['ALL'],
       CapAdd: capabilities,
       SecurityOpt: ['no-new-privileges'],
+      ...(sends && { ExtraHosts: [`${mail.host}:${gateway}`] }),
       RestartPolicy: { Name: 'no' },
     },
     NetworkingConfig: { EndpointsConfig: { [shared.network]: { IPAMConfig: { IPv4Address: address.container } } } },
@@ -198,7 +241,7 @@ function limitLines(limits: Limits): Record<string, string>[] {
 }
 
 function stringsOf(names: SiteNames): Record<string, string> {
-  const { units: _, ...rest } = names;
+  const { units: _, moreUnits: __, ...rest } = names;
   return rest;
 }
 

@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, shared, siteNames, type SiteNames } from './names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, siteNames, type SiteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -40,10 +40,10 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   const { names } = want;
   const changed = want.files.filter((file) => actual.files.get(file.path) !== file.content);
   const container = actual.containers.get(names.container);
-  const specChanged = container !== undefined && container.specHash !== want.container?.Labels[shared.labels.spec];
+  const specChanged = container !== undefined && container.specHash !== want.spec;
   // Left from a kind that the site no longer is.
   const isStale = (unit: string) => !want.files.some((file) => unitOf(file.path) === unit) && isOurs(actual.files.get(`${paths.unitsDir}/${unit}`) ?? '');
-  const stale = names.units.filter((unit) => isStale(unit));
+  const stale = [...names.units, ...names.moreUnits].filter((unit) => isStale(unit));
   const staleTimers = partsOf(names, actual, isJobTimer).filter((unit) => isStale(unit));
   const staleListens = partsOf(names, actual, isListenSocket).filter((unit) => isStale(unit));
   const isHolding = (unit: string) => isUp(actual.units.get(unit));
@@ -71,7 +71,7 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   // What runs without its service: a frozen one above all.
   if (!want.enabled && container?.running === true && !specChanged && !isUp(actual.units.get(names.service))) steps.push({ do: 'stop container', name: names.container, domain: names.domain });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
-  if (want.container && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
+  if (want.spec !== undefined && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
   const listens = want.enabled && want.hasSocket;
   if (listens && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
   if (!listens && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
@@ -111,8 +111,8 @@ export function diffRemoved(domain: string, actual: Actual): Step[] {
   const fileOf = (unit: string) => actual.files.get(`${paths.unitsDir}/${unit}`);
   const timers = partsOf(names, actual, isJobTimer);
   const listens = partsOf(names, actual, isListenSocket);
-  const present = [...names.units, ...timers, ...listens].filter((unit) => isOurs(fileOf(unit) ?? ''));
-  const loaded = [...timers, ...listens, names.socket, names.service, names.appSlice, names.slice]
+  const present = [...names.units, ...names.moreUnits, ...timers, ...listens].filter((unit) => isOurs(fileOf(unit) ?? ''));
+  const loaded = [...timers, ...listens, names.socket, names.service, ...names.moreUnits, names.appSlice, names.slice]
     .filter((unit) => actual.units.has(unit) && (fileOf(unit) === undefined || present.includes(unit)));
   const container = actual.containers.get(names.container);
   const stops = (isMeant: (unit: string) => boolean, how: 'close' | 'stop' = 'stop') => loaded.filter(isMeant).map((unit): Step => ({ do: how, unit }));

@@ -23,6 +23,12 @@ export function dockerError(what: string, error: unknown): SitegenError {
   });
 }
 
+/** How a container ended, in words. */
+export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error: string }): string {
+  if (end.outOfMemory) return `exit code ${end.exitCode}, killed for using more memory than its limit`;
+  return `exit code ${end.exitCode}${end.error === '' ? '' : ` (${end.error})`}`;
+}
+
 /** A piece of what a program in a container wrote. */
 export interface Frame {
   stream: 'stdout' | 'stderr';

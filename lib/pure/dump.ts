@@ -5,6 +5,8 @@ import type { DumpSettings } from './schema-backup.ts';
 export interface Dump {
   /** Undefined for programs of the admin's. */
   way: DumpWay | undefined;
+  /** Of a Compose project; undefined for the container that visitors reach. */
+  service?: string | undefined;
   /** Writes the dump to standard output. */
   argv: readonly string[];
   /** Reads it from standard input; undefined when nobody said how it is loaded. */

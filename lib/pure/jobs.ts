@@ -4,6 +4,8 @@ export interface Job {
   /** As systemd.time(7) has it. */
   calendar: string;
   argv: readonly string[];
+  /** Of a Compose project; undefined for the one that visitors reach. */
+  service?: string | undefined;
   /** The container's own unless given. */
   user: string | undefined;
   timeoutMs: number;

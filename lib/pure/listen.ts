@@ -5,7 +5,7 @@ export interface ListenPort {
 }
 
 /** Ports that no site can have, and whose they are. */
-export const reservedPorts: Readonly<Record<number, string>> = { 22: 'ssh', 80: 'the router', 443: 'the router' };
+export const reservedPorts: Readonly<Record<number, string>> = { 22: 'ssh', 80: 'the router', 443: 'the router', 2525: 'the mail relay' };
 
 /** Reads `25`, or `25:2525` with the container's own behind the colon; undefined when it is neither. */
 export function parseListen(value: string | number): ListenPort | undefined {

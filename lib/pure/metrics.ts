@@ -1,3 +1,4 @@
+import type { MailCounts } from './mail-queue.ts';
 import type { Traffic } from './stats.ts';
 
 /** A site as Prometheus sees it. */
@@ -6,6 +7,8 @@ export interface SiteMetrics {
   traffic: Traffic;
   /** One of the words that monitors get; undefined when systemd could not be asked. */
   state: string | undefined;
+  /** Undefined for one that has sent nothing. */
+  mail?: MailCounts | undefined;
 }
 
 /**
@@ -29,6 +32,8 @@ export function renderMetrics(sites: readonly SiteMetrics[], up: boolean): strin
     `${labels({ site, direction: 'out' })} ${traffic.bytesOut}`,
   ]));
   family('sitegen_site_wakes_total', 'counter', 'Times that the site was woken.', each(({ site, traffic }) => [`${labels({ site })} ${traffic.wakes}`]));
+  family('sitegen_site_mail_total', 'counter', 'Messages that the relay took, recipients that got theirs or did not, and times that the limit was reached.', each(({ site, mail }) => (mail ? (['taken', 'delivered', 'lost', 'limited'] as const).map((outcome) => `${labels({ site, outcome })} ${mail[outcome]}`) : [])));
+  family('sitegen_site_mail_waiting', 'gauge', 'Messages that waited when mail was last delivered.', each(({ site, mail }) => (mail ? [`${labels({ site })} ${mail.waiting}`] : [])));
   family('sitegen_site_state', 'gauge', 'The state that the site is in.', each(({ site, state }) => (state === undefined ? [] : [`${labels({ site, state })} 1`])));
   return `${lines.join('\n')}\n`;
 }

@@ -5,16 +5,18 @@ import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';
 import { listenSocket } from './listen-names.ts';
 import { paths, router, shared } from './paths.ts';
+import { processNames, type ProcessNames } from './unit-names.ts';
 
 export * from './job-names.ts';
 export * from './listen-names.ts';
+export * from './unit-names.ts';
 export * from './paths.ts';
 
 /** systemd's UNIT_NAME_MAX less the terminating zero. */
 const unitNameMax = 255;
 
 /** Everything that is called after one domain. */
-export interface SiteNames {
+export interface SiteNames extends ProcessNames {
   domain: string;
   /** The domain, or a short stand-in where a unit name would get too long. */
   id: string;
@@ -24,8 +26,11 @@ export interface SiteNames {
   slice: string;
   /** The container alone, below `slice`: what is frozen must not hold the service. */
   appSlice: string;
-  /** Names of all unit files, in the order in which they are written. */
+  /** Of a Compose project's container that visitors reach, below `appSlice`: ends with that, whatever else runs. */
+  entrySlice: string;
+  /** Names of the unit files that all have, in the order in which they are written; and of those that some have beside them. */
   units: readonly string[];
+  moreUnits: readonly string[];
   container: string;
   /** Holds the container's id, so that a stranger's of the same name is never started. */
   cidFile: string;
@@ -74,6 +79,10 @@ export interface SiteNames {
   /** There, with a word a line, while the first container has to install the site or load its dump.
    * In the site's own tree, so that whatever replaces the data brings its own. */
   pendingFile: string;
+  /** Secrets that were made for its app, for when its settings are lost; root's alone. */
+  secretsFile: string;
+  /** The image that its data was last used with. */
+  imageFile: string;
   /** What is made ready to become `siteDir`, and what has been it; no domain begins with "_". */
   nextDir: string;
   /** flock(2): held while that is being done. */
@@ -105,6 +114,7 @@ export interface SiteNames {
   jobLock: string;
   cgroup: string;
   appCgroup: string;
+  entryCgroup: string;
 }
 
 /**
@@ -147,9 +157,11 @@ export function siteNames(domain: string): SiteNames {
   const id = siteId(domain);
   const slice = `site-${escapeHyphens(id)}.slice`;
   const appSlice = `site-${escapeHyphens(id)}-app.slice`;
+  const entrySlice = `site-${escapeHyphens(id)}-app-entry.slice`;
   const socket = `site-${id}.socket`;
   const service = `site-${id}.service`;
   const siteDir = `${paths.stateDir}/sites/${id}`;
+  const ofProcess = processNames({ id });
   const cgroup = `${paths.cgroupRoot}/${shared.parentSlice}/${slice}`;
   return {
     domain,
@@ -158,7 +170,10 @@ export function siteNames(domain: string): SiteNames {
     service,
     slice,
     appSlice,
+    entrySlice,
+    ...ofProcess,
     units: [slice, appSlice, service, socket],
+    moreUnits: [entrySlice, ofProcess.processUnit, ofProcess.processSocket],
     container: `site-${id}`,
     cidFile: `${paths.stateDir}/containers/${id}`,
     lockFile: `${paths.runDir}/sites/${id}.lock`,
@@ -187,6 +202,8 @@ export function siteNames(domain: string): SiteNames {
     dumpLock: `${paths.runDir}/sites/${id}.dump`,
     pushLock: `${paths.runDir}/sites/${id}.push`,
     pendingFile: `${siteDir}/meta/pending`,
+    secretsFile: `${siteDir}/meta/made-secrets.json`,
+    imageFile: `${siteDir}/meta/image`,
     nextDir: `${paths.stateDir}/sites/_next_${id}`,
     restoreLock: `${paths.runDir}/sites/${id}.restore`,
     formerDir: `${paths.stateDir}/sites/_former_${id}`,
@@ -206,6 +223,7 @@ export function siteNames(domain: string): SiteNames {
     jobLock: `${paths.runDir}/sites/${id}.job`,
     cgroup,
     appCgroup: `${cgroup}/${appSlice}`,
+    entryCgroup: `${cgroup}/${appSlice}/${entrySlice}`,
   };
 }
 
@@ -221,7 +239,7 @@ export function isSiteId(text: string): boolean {
 
 /** Patterns that match just a site's units; systemd's are fnmatch(3)'s, where `\` escapes. */
 export function unitPatterns(names: SiteNames): string[] {
-  return names.units.map((unit) => unit.replaceAll('\\', String.raw`\\`));
+  return [...names.units, ...names.moreUnits].map((unit) => unit.replaceAll('\\', String.raw`\\`));
 }
 
 /** The site's id and the job's name in the instance of a job's unit; undefined when it is none. */
@@ -253,16 +271,6 @@ export function domainOfFile(name: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** A slice beside a site's container that exists only for the moment in which limits are put in force. */
-export function limitsUnit({ appSlice }: Pick<SiteNames, 'appSlice'>): string {
-  return appSlice.replace(/-app\.slice$/, '-set.slice');
-}
-
-/** Matches the unit files of sites in `paths.unitsDir`. */
-export function isSiteUnit(fileName: string): boolean {
-  return /^site-.+\.(socket|service|slice)$/.test(fileName);
 }
 
 function siteId(domain: string): string {

@@ -5,7 +5,11 @@ export const paths = {
   settings: '/etc/sitegen',
   defaultsFile: '/etc/sitegen/sitegen.yaml',
   sitesDir: '/etc/sitegen/sites',
+  /** The admin's own apps; they stand in for those of the catalogue. */
+  appsDir: '/etc/sitegen/apps',
   unitsDir: '/etc/systemd/system',
+  /** Units that all sites share: where packages have theirs, so that what an admin has above stands in for them. */
+  sharedUnitsDir: '/usr/lib/systemd/system',
   /** What systemd starts at boot. The links are made here and not by systemd's EnableUnitFiles, after
    * which every unit claims to need a daemon-reload. */
   enabledDir: '/etc/systemd/system/sockets.target.wants',
@@ -55,11 +59,19 @@ export const paths = {
   startsDir: '/run/sitegen/starts',
   /** What all sites may hold together, bytes, and how many percent of their swap count to it, for the shim. */
   budgetFile: '/run/sitegen/budget',
+  /** A file for each image that sitegen has pulled, loaded or built. */
+  imagesDir: '/var/lib/sitegen/images',
+  /** Environments of sites' programs, a file a site. */
+  processesDir: '/var/lib/sitegen/processes',
   /** A file for each process that works in a container for an admin. */
   usesDir: '/run/sitegen/uses',
   /** How many sites may start at once, for the shim. */
   startsFile: '/var/lib/sitegen/starts',
   codeDir: '/usr/lib/sitegen',
+  /** Unit files as install.sh has put them into `unitsDir`. */
+  installedUnitsDir: '/usr/lib/sitegen/units',
+  /** Limits of the kernel that install.sh raises. */
+  sysctlFile: '/etc/sysctl.d/60-sitegen.conf',
   networkRules: '/var/lib/sitegen/network.nft',
   networkEnvironment: '/var/lib/sitegen/network.env',
   dockerSocket: '/run/docker.sock',
@@ -126,6 +138,35 @@ export function heldId(name: string): string | undefined {
   return name.endsWith('.git') ? name.slice(0, -'.git'.length) : undefined;
 }
 
+/** The relay for what containers send, and what it knows. */
+export const mail = {
+  /** Where containers find it. The kernel leads its port to another, as a site or the host's own server may have port 25. */
+  host: 'mail.sitegen.internal',
+  port: 25,
+  listenPort: 2525,
+  socketUnit: 'sitegen-mail.socket',
+  unit: 'sitegen-mail.service',
+  deliverUnit: 'sitegen-mail-deliver.service',
+  deliverPath: 'sitegen-mail-deliver.path',
+  deliverTimer: 'sitegen-mail-deliver.timer',
+  /** One file a site that sends, or whose mail is forwarded. */
+  sitesDir: '/var/lib/sitegen/mail/sites',
+  /** Forwarding addresses, as Postfix reads them. */
+  virtual: '/var/lib/sitegen/mail/virtual',
+  spoolDir: '/var/lib/sitegen/mail/spool',
+  stats: '/var/lib/sitegen/mail/stats.json',
+  /** Accounts at smarthosts; root's own. */
+  accounts: '/etc/sitegen/keys/mail',
+  /** What each site has sent in the last hour. */
+  countsDir: '/run/sitegen-mail',
+  pathsWantsDir: '/etc/systemd/system/paths.target.wants',
+} as const;
+
+/** What the relay knows of a site, by the site's id. */
+export function mailFileOf(id: string): string {
+  return `${mail.sitesDir}/${id}`;
+}
+
 /** A map file of the router. */
 export function mapFile(name: string): string {
   return `${router.mapsDir}/${name}.map`;
@@ -159,6 +200,8 @@ export function accountKeyFile(directory: string): string {
 export const shared = {
   network: 'sitegen',
   bridge: 'sitegen0',
+  /** Beginning of the bridges' names of Compose projects' own networks. */
+  projectBridge: 'sgp-',
   parentSlice: 'site.slice',
   networkUnit: 'sitegen-network.service',
   table: 'sitegen',
@@ -172,7 +215,7 @@ export const shared = {
   idleUnit: 'sitegen-idle.service',
   idleTimer: 'sitegen-idle.timer',
   metricsSocketUnit: 'sitegen-metrics.socket',
-  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec' },
+  labels: { domain: 'sitegen.domain', spec: 'sitegen.spec', member: 'sitegen.member', order: 'sitegen.order' },
 } as const;
 
 /** Has others make room; what for is in its name, as `needText` has it. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { serviceField } from './compose/schema.ts';
 import { alias, span, text } from './schema-values.ts';
 
 /** Settings about backups, restoring and adopting; see schema.ts for what they are part of. */
@@ -20,6 +21,7 @@ const dump = z.strictObject({
   passwordEnv: text().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\'s name').describe('variable of the container that has the password').optional(),
   command: argv().describe('program and arguments that write the dump to standard output, run in the container; instead of "way"').optional(),
   load: argv().describe('program and arguments that read it from standard input, into an empty database').optional(),
+  service: serviceField('the database is in'),
   file: plainName().describe('its name in the backup; dump.sql unless given').optional(),
   check: z.strictObject({
     trailer: text().describe('text that the last lines must contain'),
@@ -37,8 +39,10 @@ const hooks = z.strictObject({
   install: argv().describe('run once, in the first container, while there is no data'),
   load: argv().describe('run in the first container after data came from a backup, before the dump is loaded'),
   launch: argv().describe('run in each new container, before it is visited'),
+  upgrade: argv().describe('run in the first container of another image than the one before, with data of that one; both names are added as arguments'),
   rename: argv().describe('run when the site gets another domain; old and new one are added as arguments'),
   timeout: span().describe('how long each may take; 10min unless given'),
+  service: serviceField('they run in'),
 }).partial();
 
 /** What both a site and an app may say. */

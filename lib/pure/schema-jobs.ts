@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { calendarFault, jobName } from './jobs.ts';
 import { argv } from './schema-backup.ts';
+import { serviceField } from './compose/schema.ts';
 import { span, text } from './schema-values.ts';
 
 /** Settings about work without visitors; see schema.ts for what they are part of. */
@@ -13,6 +14,7 @@ const calendar = () => text().superRefine((value, context) => {
 const job = z.strictObject({
   calendar: calendar().describe('when it runs, as in systemd.time(7)'),
   command: argv().describe('program and arguments, run in the container without a shell'),
+  service: serviceField('it runs in'),
   user: text().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,40})?$/, 'is not a user: write a name or a number, or user:group')
     .describe('user of the container that it runs as; the container\'s own unless given').optional(),
   timeout: span().describe('how long it may take until it is killed; 10min unless given').optional(),

@@ -3,8 +3,14 @@ import { rangeFault } from './addresses.ts';
 import { idleDefaults, idleFields, machineFields } from './schema-idle.ts';
 import { isPercent } from './quantities.ts';
 import { kinds } from './kinds.ts';
+import { besideProcess, processFields } from './schema-process.ts';
+import { appEnv, appFields } from './schema-app.ts';
+import { image, siteImageFields } from './schema-image.ts';
+import { doctorFields } from './schema-doctor.ts';
 import { jobFields } from './schema-jobs.ts';
+import { mailDefaults, mailFields } from './schema-mail.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
+import { composeFields } from './compose/schema.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
 import { alias, domain, listenPort, port, size, span, text } from './schema-values.ts';
 
@@ -48,14 +54,19 @@ const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable\
 const env = z.record(envName, z.union([z.string(), z.number(), z.boolean()], 'is not a value: write text, a number, true or false').transform(String)
   .refine((value) => !value.includes('\0'), 'must not contain a zero byte'));
 
-const image = () => text().regex(/^[a-z0-9][a-z0-9._/:@-]*$/i, 'is not an image: write name, name:tag or name@sha256:…');
 const appName = () => z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'is not the name of an app: use small letters, digits and hyphens');
 
+const owners = z.record(
+  text().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/, 'is not a directory below the site\'s data'),
+  z.string('is not an owner: write "uid:gid" in numbers, such as "33:33"').regex(/^\d{1,9}:\d{1,9}$/, 'is not an owner: write "uid:gid" in numbers, such as "33:33"'),
+);
+
 const workloadFields = {
-  image: image().describe('Docker image, present or pulled').optional(),
+  image: image().describe('Docker image, present or pulled; or where it comes from').optional(),
   port: port().describe('port the container listens on').optional(),
   env: env.describe('environment of the container').optional(),
   volumes: z.array(volume()).describe('directories kept in the site\'s data, as directory:/path/in/the/container[:ro]').optional(),
+  owners: owners.describe('who owns directories of the data when they are made: uid:gid by the directory\'s name; root unless given').optional(),
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
@@ -70,17 +81,26 @@ export const siteSchema = z.strictObject({
   aliases: z.array(alias()).describe('other names of the site; *.example.com stands for all names of that form').optional(),
   app: appName().describe('preset from the catalogue; either app or image').optional(),
   ...workloadFields,
+  process: processFields.describe('a program that runs without a container, as a service of systemd').optional(),
+  compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
+  mail: mailFields.describe('mail that the site sends, and where mail to it goes').optional(),
   ...siteDataFields,
+  ...siteImageFields,
   ...entryFields,
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out about the site').optional(),
   enabled: z.boolean().describe('false: nothing listens for the site').optional(),
   address: z.ipv4().describe('recorded by sitegen when the domain\'s own address was taken; leave it').optional(),
 }).superRefine((value, context) => {
   const [first, second] = kinds.filter((kind) => value[kind] !== undefined);
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
-  if (first === undefined || first === 'app' || first === 'image') return;
+  if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
+  if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
+  if (typeof value.image === 'object' && value.image.build === '.') context.addIssue({ code: 'custom', message: 'is the folder of an app: write an absolute path', path: ['image', 'build'] });
+  if (first === 'process') for (const [path, message] of besideProcess(value)) context.addIssue({ code: 'custom', message, path });
+  if (first === undefined || first === 'app' || first === 'image' || first === 'compose' || first === 'process') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -90,15 +110,12 @@ export const siteSchema = z.strictObject({
   }
 });
 
-/** `templates/apps/<name>/app.yaml`. */
+/** `templates/apps/<name>/app.yaml`, and the admin's own in `/etc/sitegen/apps`. */
 export const appSchema = z.strictObject({
-  description: text().describe('one line for the list of apps'),
-  build: z.strictObject({
-    hostFiles: z.record(z.string(), z.string().startsWith('/'))
-      .describe('files of the host that the build context needs: name in the context, path on the host').optional(),
-  }).describe('the image is built from the Dockerfile in this folder').optional(),
+  ...appFields,
   ...workloadFields,
-}).refine((value) => (value.build === undefined) !== (value.image === undefined), 'needs either build or image');
+  env: appEnv.describe('environment of the container; {secret: 24} is made for each site').optional(),
+}).refine((value) => value.image !== undefined, 'needs image');
 
 const range = (what: string) => z.string()
   .superRefine((value, context) => {
@@ -122,6 +139,7 @@ export const defaultsSchema = z.strictObject({
   machine: machineFields.describe('how sites share the machine').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),
   acme: acmeFields.describe('where certificates come from').optional(),
+  mail: mailDefaults.describe('what the mail of sites goes through').optional(),
   backup: backupFields.describe('where sites are backed up to').optional(),
   adopt: adoptFields.describe('sites that come by themselves, from their backups').optional(),
   alerts: z.strictObject({
@@ -129,6 +147,7 @@ export const defaultsSchema = z.strictObject({
     webhook: z.url({ protocol: /^https?$/, error: 'is not a URL: write http://… or https://…' }).describe('URL that gets the alarm as JSON in a POST'),
     email: text().regex(/^[^\s@-][^\s@]*@[^\s@]+$/, 'is not an e-mail address').describe('address that sendmail sends the alarm to'),
   }).partial().describe('where alarms go besides the journal').optional(),
+  doctor: doctorFields.describe('what "sitegen doctor" leaves out, of the machine and of all sites').optional(),
 });
 
 export type SiteFile = z.output<typeof siteSchema>;

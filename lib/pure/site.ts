@@ -1,14 +1,21 @@
+import { resolveEnv, type MissingSecret } from './app-env.ts';
 import { directoryOf } from './config.ts';
 import { resolveDump, type Dump } from './dump.ts';
 import { resolveEntry, type Entry } from './entry.ts';
 import { SitegenError } from './errors.ts';
-import type { Ranges } from './addresses.ts';
+import { networkOf, type Ranges } from './addresses.ts';
 import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import type { Job } from './jobs.ts';
 import type { ListenPort } from './listen.ts';
-import { parseSpan } from './quantities.ts';
-import { kinds } from './kinds.ts';
+import { builtInMail, type SiteMail } from './mail.ts';
+import { parseSize, parseSpan } from './quantities.ts';
+import { directoriesOf, resolveProject, serviceOf, type Project } from './compose/project.ts';
+import { portOf } from './compose/read.ts';
+import { kinds, runsSomething } from './kinds.ts';
+import type { Place } from './process.ts';
+import type { ProcessSettings } from './schema-process.ts';
 import type { AppFile, DefaultsFile, SiteFile } from './schema.ts';
+import { imageSettings, type ImageSettings } from './schema-image.ts';
 
 /** A site with everything decided: presets and defaults are resolved away. */
 export interface Site {
@@ -27,6 +34,7 @@ export interface Site {
   /** Paths below the data that backups leave out; `*` stands for a part of a name. */
   exclude: readonly string[];
   backedUp: boolean;
+  mail: SiteMail;
 }
 
 /** True when systemd holds an address for the site. */
@@ -36,12 +44,23 @@ export function hasAddress(site: Site): boolean {
 
 /** What runs for a site. */
 export interface Workload {
-  image: ImageSource;
+  /** Of a Compose project, that of the container that visitors reach; missing for a program without a container. */
+  image: ImageSource | undefined;
+  /** A program that runs without a container. */
+  program: Program | undefined;
+  /** All that runs, where that is more than one container. */
+  project: Project | undefined;
   port: number;
   /** Ports for the world, in the order of their numbers. */
   listen: readonly ListenPort[];
   env: Readonly<Record<string, string>>;
+  /** Of its environment what the app wants made for it, and is not yet. */
+  missingSecrets: readonly MissingSecret[];
   mounts: readonly Mount[];
+  /** Owners of directories below its data, by name. */
+  owners: Readonly<Record<string, Owner>>;
+  /** A newer image is taken without being asked for. */
+  updates: 'auto' | 'report';
   limits: Limits;
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
@@ -54,18 +73,37 @@ export interface Workload {
   hooks: Hooks;
 }
 
+/** A site's program, as systemd is to run it. */
+export interface Program {
+  settings: ProcessSettings;
+  /** Where programs of other sites listen that it is to be told of, by domain. */
+  places: ReadonlyMap<string, Place>;
+  /** Addresses that sites have: it reaches none but those. */
+  ranges: Ranges;
+}
+
 /** Programs run in the container at turns of the site's life; schema-backup.ts says when each is. */
 export type Hooks = Readonly<Record<(typeof hookNames)[number], Hook | undefined>>;
 
 export interface Hook {
   argv: readonly string[];
+  /** Of a Compose project; undefined for the one that visitors reach. */
+  service?: string | undefined;
   timeoutMs: number;
 }
 
-export const hookNames = ['install', 'load', 'launch', 'rename'] as const;
+export const hookNames = ['install', 'load', 'launch', 'upgrade', 'rename'] as const;
 
-/** An image by reference, or an app whose image is built on this machine. */
-export type ImageSource = { reference: string } | { app: string; build: NonNullable<AppFile['build']> };
+/**
+ * An image by reference, loaded from a tar unless it comes from a registry; or one that is built on
+ * this machine, of an app's folder or another. `pin` is the version that was recorded.
+ */
+export type ImageSource = { reference: string; tar?: string | undefined } | { build: string; app: string | undefined; base: string | undefined; hostFiles: Readonly<Record<string, string>>; pin: string | undefined };
+
+export interface Owner {
+  uid: number;
+  gid: number;
+}
 
 /** A directory below the site's data, and where the container sees it. */
 export interface Mount {
@@ -91,6 +129,7 @@ export const builtIn = {
   memory: '70%',
   dumpTimeout: '10min',
   hookTimeout: '10min',
+  processPort: 8080,
   jobTimeout: '10min',
   jobDelay: '1min',
 } as const;
@@ -112,7 +151,7 @@ export function appOf(file: SiteFile, defaults: DefaultsFile): string | undefine
  */
 export function resolve(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Site {
   const unixUpstream = file.proxy?.to.protocol === 'unix' ? file.proxy.to.host : undefined;
-  const workload = runsContainer(file) ? workloadOf(file, app, defaults) : undefined;
+  const workload = runsSomething(file) ? workloadOf(file, app, defaults) : undefined;
   return {
     domain: file.domain,
     aliases: file.aliases ?? [],
@@ -124,6 +163,20 @@ export function resolve(file: SiteFile, app: { name: string; file: AppFile } | u
     unixUpstream,
     exclude: [...new Set([...app?.file.exclude ?? [], ...file.exclude ?? [], ...databaseDirs(workload, (file.dump ?? app?.file.dump)?.way)])],
     backedUp: file.backup ?? true,
+    mail: mailOf(file, defaults, workload !== undefined),
+  };
+}
+
+function mailOf({ domain, mail = {} }: SiteFile, defaults: DefaultsFile, hasContainer: boolean): SiteMail {
+  const machine = defaults.mail ?? {};
+  const relay = mail.relay ?? machine.relay;
+  return {
+    relay: hasContainer && relay !== false ? relay : undefined,
+    from: mail.from ?? machine.from?.replaceAll('${domain}', domain),
+    perHour: mail.perHour ?? machine.perHour ?? builtInMail.perHour,
+    maxBytes: machine.maxSize === undefined ? builtInMail.maxBytes : parseSize(machine.maxSize) ?? builtInMail.maxBytes,
+    otherEmail: mail.otherEmail,
+    gateway: networkOf(rangesOf(defaults).containers).gateway,
   };
 }
 
@@ -137,29 +190,32 @@ function databaseDirs(workload: Workload | undefined, way: string | undefined): 
   return (workload?.mounts ?? []).filter(({ directory, target }) => directory !== '.' && isHome(target.replace(/\/+$/, ''))).map(({ directory }) => directory);
 }
 
-/** A site that names no kind at all has the default app. */
-function runsContainer(file: SiteFile): boolean {
-  return kinds.every((kind) => kind === 'app' || kind === 'image' || file[kind] === undefined);
-}
-
 function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undefined, defaults: DefaultsFile): Workload {
   const preset = app?.file;
   const ready = { ...preset?.ready, ...file.ready };
   const path = file.ready?.tcp === true ? undefined : ready.path;
   const dump = file.dump ?? preset?.dump;
+  const project = file.compose && resolveProject({ ...file, compose: file.compose });
+  const user = file.process && { user: undefined };
+  const environment = resolveEnv(preset?.env ?? {}, file.domain, { ...file.env, ...file.secrets });
   return {
-    image: imageOf(file, app),
-    port: file.port ?? preset?.port ?? 80,
+    image: file.process ? undefined : project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
+    program: file.process && { settings: file.process, places: new Map(), ranges: rangesOf(defaults) },
+    project,
+    port: (file.compose && portOf(file.compose)) ?? file.port ?? preset?.port ?? (file.process ? builtIn.processPort : 80),
     listen: [...file.listen ?? []].sort((a, b) => a.public - b.public),
-    env: { ...preset?.env, ...file.env, ...file.secrets },
-    mounts: (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
+    env: environment.env,
+    missingSecrets: environment.missing,
+    owners: toOwners({ ...preset?.owners, ...file.owners }),
+    updates: file.update ?? 'report',
+    mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
-    jobs: toJobs({ ...preset?.jobs, ...file.jobs }),
-    dump: dump && resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)),
-    hooks: toHooks({ ...preset?.hooks, ...file.hooks }),
+    jobs: toJobs({ ...preset?.jobs, ...file.jobs }).map(({ service, ...job }) => ({ ...job, ...beside(service, project), ...user })),
+    dump: dump && { ...resolveDump(dump, toMs(dump.timeout ?? builtIn.dumpTimeout)), ...beside(dump.service, project), ...user },
+    hooks: toHooks({ ...preset?.hooks, ...file.hooks }, beside(file.hooks?.service, project)),
   };
 }
 
@@ -179,6 +235,7 @@ function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
     name,
     calendar: job.calendar,
     argv: job.command,
+    service: job.service,
     user: job.user,
     timeoutMs: toMs(job.timeout ?? builtIn.jobTimeout),
     persistent: job.persistent ?? true,
@@ -186,17 +243,35 @@ function toJobs(jobs: NonNullable<SiteFile['jobs']>): Job[] {
   }]));
 }
 
-function toHooks(hooks: NonNullable<SiteFile['hooks']>): Hooks {
+/** A service of a project, unless it is the one that visitors reach. */
+function beside(service: string | undefined, project: Project | undefined): { service?: string } {
+  return service === undefined || service === project?.entry ? {} : { service };
+}
+
+function toHooks(hooks: NonNullable<SiteFile['hooks']>, where: { service?: string }): Hooks {
   const timeoutMs = toMs(hooks.timeout ?? builtIn.hookTimeout);
-  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], timeoutMs }] as const);
+  const resolved = hookNames.map((name) => [name, hooks[name] && { argv: hooks[name], ...where, timeoutMs }] as const);
   return Object.fromEntries(resolved) as Record<(typeof hookNames)[number], Hook | undefined>;
 }
 
 function imageOf(file: SiteFile, app: { name: string; file: AppFile } | undefined): ImageSource {
-  const reference = file.image ?? app?.file.image;
-  if (reference !== undefined) return { reference };
-  if (app?.file.build) return { app: app.name, build: app.file.build };
-  throw new SitegenError(`${file.domain}: has neither image nor app`);
+  const given = file.image ?? app?.file.image;
+  if (given === undefined) throw new SitegenError(`${file.domain}: has neither image nor app`);
+  const { pull, build, base, hostFiles = {}, name = '', tar }: ImageSettings = imageSettings(given);
+  if (build !== undefined) return { build, app: file.image === undefined ? app?.name : undefined, base, hostFiles, pin: file.pin };
+  return pull === undefined ? { reference: name, tar } : { reference: pinned(pull, file.pin) };
+}
+
+/** The very image that a digest names, whatever the tag means by now. */
+export function pinned(reference: string, digest: string | undefined): string {
+  return digest?.startsWith('sha256:') === true ? `${reference.replace(/@.*$/, '').replace(/:[^/:]*$/, '')}@${digest}` : reference;
+}
+
+function toOwners(owners: Readonly<Record<string, string>>): Record<string, Owner> {
+  return Object.fromEntries(Object.entries(owners).map(([directory, owner]) => {
+    const [uid = 0, gid = 0] = owner.split(':').map(Number);
+    return [directory, { uid, gid }];
+  }));
 }
 
 function toMount(volume: string): Mount {

@@ -8,8 +8,8 @@ export interface Facts {
   /** Why the settings cannot be used, if so. */
   settingsFault: string | undefined;
   enabled: boolean;
-  /** What runs for the site: a container unless given, a splice to an upstream's unix socket, or nothing of ours. */
-  runs?: 'container' | 'splice' | 'nothing' | undefined;
+  /** What runs for the site: a container unless given, a program without one, a splice to an upstream's unix socket, or nothing of ours. */
+  runs?: 'container' | 'program' | 'splice' | 'nothing' | undefined;
   /** ActiveState and SubState; undefined when the unit is not loaded. */
   socket: { activeState: string; subState: string } | undefined;
   service: { activeState: string; subState: string } | undefined;
@@ -43,7 +43,7 @@ export function stateOf(facts: Facts): { state: State; reason: string | undefine
   if (service?.activeState === 'activating') return facts.pending === undefined ? { state: 'waking', reason: undefined } : { state: 'installing', reason: `its first start has to ${facts.pending}` };
   if (!facts.image) return { state: 'image', reason: 'its image is missing: the next visit or sitegen apply fetches it' };
   if (service?.activeState === 'failed') return { state: 'broken', reason: `${facts.failure ?? 'its last wake failed'}; the next visit tries again` };
-  if (facts.container === undefined) return { state: 'created', reason: 'its container is missing: the next visit creates it' };
+  if (facts.container === undefined) return { state: 'created', reason: facts.runs === 'program' ? 'what its program needs is missing: the next visit makes it' : 'its container is missing: the next visit creates it' };
   if (facts.pending !== undefined) return { state: 'created', reason: `its first start has to ${facts.pending}: the next visit does it` };
   if (facts.frozen) return { state: 'frozen', reason: undefined };
   return { state: 'asleep', reason: undefined };

@@ -1,5 +1,5 @@
 import { hasOnlyDirectories } from '../effects/site-tree.ts';
-import { exists, linkInto, makeBelow, mayWrite, remove, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, mayWrite, remove, writeAtomic } from '../effects/files.ts';
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { editYaml } from '../pure/config.ts';
@@ -10,15 +10,18 @@ import { jobPattern, listenPattern, parseAlias, parseDomain, paths, siteNames, u
 import { pendingOf, type Pending } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { rangesOf } from '../pure/site.ts';
-import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, makeDataDir, plannedImages, removeContainer, type PlannedImage } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { writePending } from './first-start.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
+import { syncMail } from './mail-sync.ts';
 import { prepareMachine, type Deps } from './machine.ts';
+import { forgetProcess } from './process.ts';
 import { pullSite, removeCheckout } from './pull.ts';
 import { stopAll, withdraw } from './remove.ts';
+import { withSecrets } from './secrets.ts';
 import { publishedOf, syncRouter, type RouterChange } from './router.ts';
 import { loadDefaults, loadSite, loadTemplates, ownerOf, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -35,9 +38,12 @@ export interface AddRequest {
   memoryMax?: string | undefined;
   /** As in the site's settings. */
   static?: string | { directory: string | undefined; git: string } | undefined;
+  process?: { script: string } | undefined;
   proxy?: string | undefined;
   passthrough?: string | undefined;
   redirect?: string | undefined;
+  /** A Compose project, as in the settings. */
+  compose?: { entrypoint: string; project: Record<string, unknown> } | undefined;
   /** Settings as they are to be written, instead of all of the above but the domain. */
   text?: string | undefined;
   /** What its first container has to do; installs it unless given, where the app can and there is no data. */
@@ -49,8 +55,10 @@ export interface AddPlan {
   want: Desired;
   loaded: LoadedSite;
   settings: string;
-  /** The image has to be built or pulled first. */
-  imageMissing: boolean;
+  /** What its containers are made of. */
+  images: readonly PlannedImage[];
+  /** Names of secrets that were made for it. */
+  secretsMade: readonly string[];
   change: RouterChange;
 }
 
@@ -94,20 +102,28 @@ export async function planAdd(deps: Pick<Deps, 'docker'>, request: AddRequest): 
   for (const file of want.files) {
     if (await exists(file.path)) throw new SitegenError(`${domain}: ${file.path} exists already`, { hint: 'if it is a left-over, sitegen apply removes it' });
   }
-  if (want.container && await deps.docker.find(names.container, domain)) {
+  if (want.spec !== undefined && await deps.docker.find(names.container, domain)) {
     throw new SitegenError(`${domain}: its container ${names.container} exists already`, { hint: 'it is a left-over: sitegen apply removes it' });
   }
   return {
     want,
     loaded,
     settings: record.has(domain) ? editYaml(settings, { address: address.site }) : settings,
-    imageMissing: want.container !== undefined && !await deps.docker.hasImage(loaded.image),
+    images: want.container ? await plannedImages(deps, loaded) : [],
+    secretsMade: [],
     change: {
       defaults,
       published: await publishedOf([loaded], offsets, defaults, false),
       domains: new Set([domain]),
     },
   };
+}
+
+/** Plans it once before anything is made for it, and once more with that in its settings. */
+async function planWithSecrets(deps: Pick<Deps, 'docker'>, request: AddRequest): Promise<AddPlan> {
+  const plan = await planAdd(deps, request);
+  const text = await withSecrets({ ...plan.loaded, text: plan.settings });
+  return text === undefined ? plan : { ...await planAdd(deps, { ...request, text }), secretsMade: plan.want.missingSecrets };
 }
 
 /**
@@ -135,31 +151,44 @@ export function backupWarning({ site }: Pick<LoadedSite, 'site'>, { backup }: De
  * @param interrupted once aborted, the next step counts as failed
  */
 export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSignal): Promise<AddPlan> {
-  const plan = await planAdd(deps, request);
+  const hadData = await exists(siteNames(parseDomain(request.domain)).siteDir);
+  const plan = await planWithSecrets(deps, request);
   const { want, loaded } = plan;
   const { names } = want;
-  const undo: (() => Promise<void>)[] = [];
+  // Secrets are written down beside the data before there is anything else of it.
+  const undo: (() => Promise<void>)[] = hadData ? [] : [() => remove(names.siteDir)];
   const act = async (action: () => Promise<unknown>, back: () => Promise<void>) => {
     if (interrupted?.aborted) throw new SitegenError(`${names.domain}: interrupted, nothing is left of it`);
     undo.push(back);
     await action();
   };
-  const hadData = await exists(names.siteDir);
   try {
     await prepareMachine(deps, await loadDefaults());
     // The longest step first, while there is nothing else to undo.
-    if (plan.imageMissing) await act(() => ensureImage(deps, loaded), () => deps.docker.hasImage(loaded.image).then((there) => (there ? deps.docker.removeImage(loaded.image) : undefined)));
+    const missing = plan.images.filter(({ bytes }) => bytes === undefined).map(({ origin }) => origin.reference);
+    if (missing.length > 0) {
+      await act(() => ensureImage(deps, loaded), async () => { for (const image of missing) if (await deps.docker.hasImage(image)) await deps.docker.removeImage(image); });
+    }
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
-      async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); },
-      async () => { if (!hadData) await remove(names.siteDir); },
+      async () => { for (const directory of want.dataDirs) await makeDataDir(want, directory); },
+      () => Promise.resolve(),
     );
     const pending = request.pending ?? await toInstall();
     if (pending) await act(() => writePending(names, pending), () => remove(names.pendingFile));
     const { static: files } = loaded.file;
     if (files?.git !== undefined) await act(() => pullSite(names.domain, files, deps.report), () => removeCheckout(names.domain));
-    if (want.container) await act(() => createContainer(deps.docker, want), () => removeContainer(deps.docker, names));
+    if (want.spec !== undefined) {
+      await act(() => createContainer(deps.docker, want), async () => {
+        await removeContainer(deps.docker, names);
+        if (want.process) await forgetProcess(names);
+      });
+    }
     if (want.hasSocket) await addUnits();
+    if (want.mail) {
+      const { gateway } = want;
+      await act(() => syncMail(deps.systemd, { sites: [want], gateway }), async () => { await syncMail(deps.systemd, { sites: [], gone: [names.domain], gateway }); });
+    }
     await act(async () => {
       for (const line of (await syncRouter(deps.systemd, plan.change)).lines) deps.report(line);
       // One that it had before it was removed.
@@ -192,9 +221,9 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
       // Which has brought them along; this tells when one cannot be held.
       for (const unit of want.listens) await deps.systemd.start(unit);
     }, async () => {
-      await stopAll(deps, [...names.units, ...want.listens]);
+      await stopAll(deps, [...names.units, ...names.moreUnits, ...want.listens]);
       // systemd remembers a failed unit, and with it those that it needs.
-      for (const unit of [...names.units, ...want.listens]) await deps.systemd.resetFailed(unit);
+      for (const unit of [...names.units, ...names.moreUnits, ...want.listens]) await deps.systemd.resetFailed(unit);
     });
     const timers = want.enabled ? want.timers : [];
     await act(() => linkInto(paths.enabledTimersDir, timers.map((timer) => `${paths.unitsDir}/${timer}`)), async () => { for (const timer of timers) await remove(`${paths.enabledTimersDir}/${timer}`); });

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { exists, linkInto, makeBelow, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
+import { exists, linkInto, remove, removeTemporary, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Step } from '../pure/diff.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
@@ -7,13 +7,16 @@ import { bothUnits, enabledLink, isJobTimer, paths, shared, siteNames, timerStam
 import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
-import { createContainer, ensureImage, removeContainer } from './containers.ts';
+import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
-import { planApply, type Plan } from './plan.ts';
+import { syncMail } from './mail-sync.ts';
+import { mailChange, planApply, type Plan } from './plan.ts';
+import { forgetProcess } from './process.ts';
 import { stopSite } from './quiet.ts';
 import { isPulled, pullSite, sweepCheckouts } from './pull.ts';
 import { syncRouter, type RouterChange } from './router.ts';
+import { recordSecrets } from './secrets.ts';
 import { settleSite } from './swap.ts';
 import { loadDefaults, type Fault } from './settings.ts';
 
@@ -32,7 +35,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   const result: ApplyResult = { done: [], changed: [], faults: [] };
   await removeTemporary([paths.unitsDir, paths.sitesDir, paths.stateDir, `${paths.stateDir}/containers`]);
   result.done.push(...await prepareMachine(deps, await loadDefaults()));
-  const { plans, faults, actual, change } = await planApply(deps, domains);
+  const { plans, faults, ranges, actual, change } = await planApply(deps, domains, (loaded) => recordSecrets(loaded, deps.report));
   result.faults.push(...faults);
   const active = plans.filter((plan) => plan.steps.length > 0 || plan.newSettings !== undefined);
   const failed = new Set<string>();
@@ -59,8 +62,9 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
   await forEach('images', ['create container'], async ({ loaded }) => {
     if (!loaded) return;
     // Once an image, not once a site.
-    const ensured = images.get(loaded.image) ?? ensureImage(deps, loaded);
-    images.set(loaded.image, ensured);
+    const key = loaded.site.workload?.project ? loaded.site.domain : loaded.image;
+    const ensured = images.get(key) ?? ensureImage(deps, loaded);
+    images.set(key, ensured);
     await ensured;
   });
   await forEach('units', ['make directory', 'write', 'create container'], async (plan, steps) => {
@@ -88,6 +92,11 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     await (wakes ? withLock(lockFile, { mark: 'sitegen apply\n' }, replace) : replace());
   });
   for (const { domain, want } of active) if (!want) await deps.systemd.stop(siteNames(domain).certifyUnit);
+  try {
+    result.done.push(...await syncMail(deps.systemd, mailChange(plans, domains, ranges, new Set([...faults.map(({ domain }) => domain), ...failed]))));
+  } catch (error) {
+    result.faults.push({ domain: 'mail', reason: faultOf(error) });
+  }
   await pullNew(deps, change, result);
   if (domains === undefined && faults.length === 0) await sweepCheckouts(change.published.flatMap(({ file }) => (file.static?.git === undefined ? [] : [file.domain])));
   // Last, as a name that the router knows has to lead somewhere.
@@ -145,6 +154,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       // A frozen one has no service that would have ended it.
       await stopSite({ systemd, docker }, siteNames(step.domain), true);
       await removeContainer(docker, siteNames(step.domain));
+      if (!plan.want?.process) await forgetProcess(siteNames(step.domain));
       break;
     }
     case 'create container': {
@@ -173,12 +183,12 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
 }
 
 /** A site without any data is installed, but for one that has a backup, whose data was lost. */
-async function makeDirectory({ domain, loaded }: Plan, directory: string): Promise<void> {
+async function makeDirectory({ domain, loaded, want }: Plan, directory: string): Promise<void> {
   const names = siteNames(domain);
   // An empty one in its place would look as if the exchange had been finished.
   await settleSite(names);
   const install = directory === names.dataDir && !await exists(directory) && loaded?.site.workload?.hooks.install !== undefined && !await exists(names.repository);
-  await makeBelow(paths.stateDir, directory);
+  await makeDataDir(want ?? { owners: new Map() }, directory);
   if (install) await writePending(names, pendingOf({ install }));
 }
 

@@ -1,12 +1,13 @@
 import { runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
-import { exists, namesIn, remove } from '../effects/files.ts';
+import { exists, namesIn, readIfThere, remove } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { endedUndumped, type BackupState } from '../pure/backup.ts';
 import { editYaml } from '../pure/config.ts';
 import { splitPair } from '../pure/certificate.ts';
+import { serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { describePending } from '../pure/pending.ts';
 import { shared, siteNames, type SiteNames } from '../pure/names.ts';
@@ -101,6 +102,7 @@ async function commitAll(deps: BackupDeps, names: SiteNames, loaded: LoadedSite,
     ...(await namesIn(dumpDir(names))).filter((name) => !name.startsWith('.')).map((name) => ({ name: `dump/${name}`, content: { file: `${dumpDir(names)}/${name}` } })),
     { name: 'site.yaml', content: Buffer.from(exportedSettings(loaded.text)) },
     { name: 'epoch.json', content: Buffer.from(`${JSON.stringify({ ...epoch, address: self.address }, undefined, 2)}\n`) },
+    ...await imageOf(names),
     ...await certificateOf(names, loaded.file),
     ...await seal(names, await secretsOf(names, loaded.file), recipient),
   ];
@@ -132,7 +134,7 @@ async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: 
     return null;
   }
   const target = `${dumpDir(names)}/${settings.file}`;
-  const container = await deps.docker.find(names.container, names.domain);
+  const container = await deps.docker.find(serviceContainer(names, settings.service), names.domain);
   if (container?.running !== true) {
     const finishedAt = container && (await deps.docker.end(container.id)).finishedAt;
     // Asleep since its last dump: nothing can have changed in the database.
@@ -149,6 +151,12 @@ async function dump(deps: BackupDeps, names: SiteNames, { site: { workload } }: 
 /** What another machine can use of the settings: no address of this one, and no secret. */
 function exportedSettings(text: string): string {
   return editYaml(text, { address: undefined, secrets: undefined });
+}
+
+/** Which image the data is for, so that a newer one knows what it gets. */
+async function imageOf({ imageFile }: SiteNames): Promise<MetaFile[]> {
+  const image = await readIfThere(imageFile);
+  return image === undefined ? [] : [{ name: 'image', content: Buffer.from(image) }];
 }
 
 /** The certificate goes along readable, as everybody who visits gets it too. */

@@ -7,6 +7,7 @@ import { draftOf } from '../effects/dump-file.ts';
 import { removeTemporary } from '../effects/files.ts';
 import type { Dump } from '../pure/dump.ts';
 import { constantTokens, parseTables, startCheck } from '../pure/dump-check.ts';
+import { serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { startLines } from '../pure/lines.ts';
 import type { SiteNames } from '../pure/names.ts';
@@ -98,11 +99,12 @@ export async function loadDatabase(docker: Pick<Docker, 'find' | 'exec'>, names:
 
 /**
  * Runs a site's own program in its running container.
+ * @param name turn of the site's life that it is for: a program that is there for several is told by its environment
  * @param extraArgs arguments after those of the settings
  * @param report gets its output, line by line
  * @throws SitegenError when it ends with another exit code than 0, or takes too long; has its last lines
  */
-export async function runHook(docker: Pick<Docker, 'find' | 'exec'>, names: InContainer, hook: Hook, extraArgs: readonly string[], report: (line: string) => void): Promise<void> {
+export async function runHook(docker: Pick<Docker, 'find' | 'exec'>, names: InContainer, name: string, hook: Hook, extraArgs: readonly string[], report: (line: string) => void): Promise<void> {
   const [program = ''] = hook.argv;
   await bounded(names, program, 'hooks.timeout', hook.timeoutMs, async (signal) => {
     const last: string[] = [];
@@ -113,7 +115,8 @@ export async function runHook(docker: Pick<Docker, 'find' | 'exec'>, names: InCo
       report(text);
     });
     const [stdout, stderr] = [lines(), lines()];
-    const { exitCode } = await docker.exec(await runningContainer(docker, names), { argv: [...hook.argv, ...extraArgs] }, { stdout: stdout.write, stderr: stderr.write, signal });
+    const container = { ...names, container: serviceContainer(names, hook.service) };
+    const { exitCode } = await docker.exec(await runningContainer(docker, container), { argv: [...hook.argv, ...extraArgs], env: { SITEGEN_HOOK: name, SITEGEN_DOMAIN: names.domain, SITEGEN_URL: `https://${names.domain}` } }, { stdout: stdout.write, stderr: stderr.write, signal });
     stdout.end();
     stderr.end();
     if (exitCode !== 0) throw new SitegenError(`exit code ${exitCode}${said(last.join('\n'), 5)}`, { hint: `try it by hand: sitegen exec ${names.domain} -- ${program}` });
@@ -128,7 +131,7 @@ interface Database {
 }
 
 async function openDatabase(docker: Pick<Docker, 'find' | 'exec'>, names: InContainer, dump: Dump, signal: AbortSignal): Promise<Database> {
-  const container = await runningContainer(docker, names);
+  const container = await runningContainer(docker, { ...names, container: serviceContainer(names, dump.service) });
   const isUser = dump.user !== undefined && (await docker.exec(container, { argv: ['id', '-u', dump.user] }, { signal })).exitCode === 0;
   const run: Database['run'] = (argv, streams) => docker.exec(container, { argv, env: dump.env, user: isUser ? dump.user : undefined }, { ...streams, signal });
   return {

@@ -1,13 +1,14 @@
 import type { Docker } from '../effects/docker.ts';
-import { exists, makeBelow, readIfThere, remove, writeAtomic } from '../effects/files.ts';
+import { exists, readIfThere, remove, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { extendTimeout } from '../effects/notify.ts';
 import { emptyDirectory, emptyMatching, hasOnlyDirectories } from '../effects/site-tree.ts';
 import type { Desired } from '../pure/desired.ts';
-import { paths, type SiteNames } from '../pure/names.ts';
+import type { SiteNames } from '../pure/names.ts';
 import { formatPending, parsePending, pendingOf, type Pending } from '../pure/pending.ts';
-import type { Hook, Workload } from '../pure/site.ts';
-import { createContainer } from './containers.ts';
+import type { hookNames, Workload } from '../pure/site.ts';
+import { createContainer, formerImage, makeDataDir, recordImage, type ImageUse } from './containers.ts';
+import { startSite } from './project.ts';
 import { loadDatabase, runHook } from './dump.ts';
 import type { LoadedSite } from './settings.ts';
 
@@ -32,8 +33,9 @@ export async function writePending(names: Pick<SiteNames, 'pendingFile' | 'metaD
 }
 
 /** Whether a container has to be made ready before it can be visited. @param id of the one that is there, if any */
-export async function needsFirstStart(names: SiteNames, workload: Workload, id: string | undefined): Promise<boolean> {
-  if (await exists(names.pendingFile)) return true;
+export async function needsFirstStart(want: ImageUse, workload: Workload, id: string | undefined): Promise<boolean> {
+  const { names } = want;
+  if (await exists(names.pendingFile) || await formerImage(want) !== undefined) return true;
   return workload.hooks.launch !== undefined && (id === undefined || (await readIfThere(names.cidFile))?.trim() !== id);
 }
 
@@ -57,47 +59,71 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
   const { want, workload, ready, report } = site;
   const { names } = want;
   void extendTimeout(keepAlive.forMs);
+  let todo: Pending | undefined;
   const alive = setInterval(() => { void extendTimeout(keepAlive.forMs); }, keepAlive.everyMs);
   try {
     const present = await docker.find(names.container, names.domain);
     const pending = await readPending(names);
-    // A new one that nobody has started yet is as good as one that is made now.
-    const fresh = pending === undefined && present?.status === 'created' ? present.id : undefined;
+    const former = await formerImage(want);
+    // A new one that nobody has started yet is as good as one that is made now, if it is of the new image.
+    const isNew = present?.status === 'created' && (former === undefined || present.specHash === want.spec);
+    const fresh = pending === undefined && isNew ? present.id : undefined;
     if (fresh === undefined) await docker.remove(names.container, names.domain);
     await remove(names.cidFile);
-    const todo = pending && await cleanSlate(site, pending);
+    todo = pending && await cleanSlate(site, pending);
     const id = fresh ?? await createContainer(docker, want);
-    await docker.start(id);
-    await makeReady(docker, { names, workload, report }, todo ?? pendingOf({}));
+    const start = (services?: readonly string[]) => startSite(docker, want, id, Date.now() + workload.ready.timeoutMs, services);
+    await start(todo && firstServices(workload, todo));
+    const upgrade = former === undefined || todo?.install === true ? undefined : { from: former, to: want.container?.Image ?? '' };
+    await makeReady(docker, { names, workload, report, rest: start }, todo ?? pendingOf({}), upgrade);
     await ready();
+    if (want.upgrades) await recordImage(want);
     // In this order: were the first left behind, an old dump would be loaded over newer data one day.
     await remove(names.pendingFile);
     await writeAtomic({ path: names.cidFile, content: `${id}\n` });
     return id;
   } catch (error) {
     await docker.remove(names.container, names.domain).catch((removing: unknown) => { report(String(removing)); });
+    // Now, not at the next try: it may be what has filled the disk, and others need the room.
+    if (todo?.install === true) await clearData(site).catch((clearing: unknown) => { report(String(clearing)); });
     throw error;
   } finally {
     clearInterval(alive);
   }
 }
 
-/** Has a running container do what is pending, and launch. @throws SitegenError with the program's last words */
-export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload' | 'report'> & { names: SiteNames }, todo: Pending): Promise<void> {
-  const { names, workload: { hooks, dump }, report } = site;
-  const run = async (what: string, hook: Hook | undefined, args: readonly string[] = []) => {
+/** Services of a project that installing and loading need: the others, a migration among them, must not see the database before. */
+function firstServices({ project, hooks, dump }: Workload, todo: Pending): string[] | undefined {
+  if (!project || !(todo.install || todo.load)) return undefined;
+  const hook = (todo.install ? hooks.install : undefined) ?? (todo.load ? hooks.load : undefined);
+  const needed = [...(hook ? [hook.service ?? project.entry] : []), ...(todo.load && dump ? [dump.service ?? project.entry] : [])];
+  return [...new Set(needed)];
+}
+
+/**
+ * Has a running container do what is pending, and launch.
+ * @param site rest: starts what else a project has
+ * @param upgrade the images that its data was used with before, and is to be used with now
+ * @throws SitegenError with the program's last words
+ */
+export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload' | 'report'> & { names: SiteNames; rest?: () => Promise<void> }, todo: Pending, upgrade?: { from: string; to: string }): Promise<void> {
+  const { names, workload: { hooks, dump, project }, report, rest } = site;
+  const run = async (what: string, name: (typeof hookNames)[number], args: readonly string[] = []) => {
+    const hook = hooks[name];
     if (!hook) return;
     report(`${names.domain}: ${what}`);
-    await runHook(docker, names, hook, args, report);
+    await runHook(docker, names, name, hook, args, report);
   };
-  if (todo.install) await run('installing it', hooks.install);
+  if (todo.install) await run('installing it', 'install');
   if (todo.load) {
-    await run('preparing it for its dump', hooks.load);
+    await run('preparing it for its dump', 'load');
     const source = dump && `${names.metaDir}/dump/${dump.file}`;
     if (dump && source !== undefined && await exists(source)) await loadDatabase(docker, names, dump, source, report);
   }
-  if (todo.renamedFrom !== undefined) await run(`telling it that it was ${todo.renamedFrom}`, hooks.rename, [todo.renamedFrom, names.domain]);
-  await run('launching it', hooks.launch);
+  if (upgrade) await run(`bringing its data from ${upgrade.from} to ${upgrade.to}`, 'upgrade', [upgrade.from, upgrade.to]);
+  if (project) await rest?.();
+  if (todo.renamedFrom !== undefined) await run(`telling it that it was ${todo.renamedFrom}`, 'rename', [todo.renamedFrom, names.domain]);
+  await run('launching it', 'launch');
 }
 
 /**
@@ -107,18 +133,27 @@ export async function makeReady(docker: Docker, site: Pick<FirstStart, 'workload
  */
 async function cleanSlate({ want, loaded, workload, report }: FirstStart, pending: Pending): Promise<Pending> {
   const { names } = want;
-  const makeDirs = async () => { for (const directory of want.dataDirs) await makeBelow(paths.stateDir, directory); };
   if (pending.install) {
     if (!pending.begun && !await hasOnlyDirectories(names.dataDir)) {
       report(`${names.domain}: there is data, so it is not installed`);
       return { ...pending, install: false };
     }
     await writePending(names, { ...pending, begun: true });
-    await emptyDirectory(names.dataDir);
+    await clearData({ want });
   }
   const dumped = workload.dump !== undefined && await exists(`${names.metaDir}/dump/${workload.dump.file}`);
   // Without a dump the database is nowhere else.
   if (pending.load && dumped) await emptyMatching(names.dataDir, loaded.site.exclude);
-  await makeDirs();
+  await makeDirs(want);
   return pending;
+}
+
+/** Nothing but the directories of the data is left. */
+async function clearData({ want }: Pick<FirstStart, 'want'>): Promise<void> {
+  await emptyDirectory(want.names.dataDir);
+  await makeDirs(want);
+}
+
+async function makeDirs(want: Desired): Promise<void> {
+  for (const directory of want.dataDirs) await makeDataDir(want, directory);
 }

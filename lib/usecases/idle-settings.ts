@@ -1,6 +1,7 @@
 import { addressAt } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { siteNames } from '../pure/names.ts';
+import { addressFor } from '../pure/process.ts';
 import { builtIn } from '../pure/site.ts';
 import type { KnownSite } from './idle-memory.ts';
 import { siteOfId } from './read-sites.ts';
@@ -21,7 +22,7 @@ export async function readKnown(wanted: readonly { id: string; stamp: string }[]
     const { id } = siteNames(site.domain);
     const offset = offsets.get(site.domain);
     if (!site.workload || offset === undefined) continue;
-    const address = addressAt(offset, ranges);
+    const address = addressFor(site.workload, addressAt(offset, ranges));
     known[id] = {
       domain: site.domain, stamp: wanted.find((each) => each.id === id)?.stamp ?? '', site: address.site, container: address.container,
       port: site.workload.port, listen: site.workload.listen, silentMs: site.entry.tunnelTimeoutMs, backedUp: site.backedUp, idle: site.workload.idle,

@@ -4,6 +4,7 @@ import { journalWriter, writeEntry } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { takeTurn } from '../effects/turn.ts';
+import { serviceContainer } from '../pure/compose/project.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import type { Job } from '../pure/jobs.ts';
 import { printable, startLines } from '../pure/lines.ts';
@@ -15,6 +16,7 @@ import { readFence } from './fence.ts';
 import { needsFirstStart, readPending } from './first-start.ts';
 import { noteWork } from './idle-memory.ts';
 import { isDumpDue } from './put-to-sleep.ts';
+import { startSite } from './project.ts';
 import { freezeQuiet, isInactive, stopQuiet, thawSite } from './quiet.ts';
 import { siteOfId } from './read-sites.ts';
 import { makeRoomForJob } from './room.ts';
@@ -155,7 +157,7 @@ async function wakeQuietly({ systemd, docker, signal }: JobDeps, { names, name, 
     const visitor = `its next visitor causes that, or: sitegen start ${names.domain}`;
     if (!await isInactive(systemd, names)) return 'visited';
     if (!found) return { skipped: `its container has to be made first: ${visitor}` };
-    if (await needsFirstStart(names, workload, found.id)) {
+    if (await needsFirstStart({ names, upgrades: workload.hooks.upgrade !== undefined, container: { Image: asked.loaded.image } }, workload, found.id)) {
       return { skipped: `its first start has to ${describePending(await readPending(names) ?? pendingOf({}))} yet: ${visitor}` };
     }
     // Should we be killed, the idle round puts the site to sleep.
@@ -165,7 +167,7 @@ async function wakeQuietly({ systemd, docker, signal }: JobDeps, { names, name, 
     if (state === 'frozen') await thawSite(systemd, names);
     else {
       await beforeStart();
-      await docker.start(found.id);
+      await startSite(docker, await wantOf(asked.loaded), found.id, Date.now() + workload.ready.timeoutMs);
     }
     // A round that still saw nothing run has ended it.
     await systemd.enqueue(shared.idleTimer);
@@ -193,7 +195,7 @@ async function runCommand({ docker, signal: stopped }: JobDeps, names: SiteNames
     return full;
   };
   try {
-    const { exitCode } = await docker.exec(names.container, { argv: job.argv, user: job.user }, { stdout: passOn(stdout), stderr: passOn(stderr), signal: AbortSignal.any([limit.signal, stopped]) })
+    const { exitCode } = await docker.exec(serviceContainer(names, job.service), { argv: job.argv, user: job.user }, { stdout: passOn(stdout), stderr: passOn(stderr), signal: AbortSignal.any([limit.signal, stopped]) })
       .finally(() => { for (const stream of [stdout, stderr]) stream.end(); });
     const said = last.filter((line) => line.trim() !== '').join('; ').slice(-500);
     if (exitCode !== 0) throw new SitegenError(`exit code ${exitCode}${said === '' ? '' : `: ${said}`}`, { hint: `try it by hand: sitegen jobs run ${names.domain} ${job.name}` });

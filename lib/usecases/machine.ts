@@ -10,13 +10,13 @@ import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
 import { SitegenError } from '../pure/errors.ts';
-import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, paths, shared, unitPatterns } from '../pure/names.ts';
+import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, mail, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
 import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
 import { tellBudget } from './idle-memory.ts';
-import { templatesDir } from './settings.ts';
+import { templatesDir } from './apps.ts';
 
 /** What use cases act through. */
 export interface Deps {
@@ -36,9 +36,9 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   const files = new Map<string, string>();
   const candidates = new Set(wanted.flatMap((site) => site.files.map((file) => file.path)));
   const listing = await namesIn(paths.unitsDir);
-  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one)))))) candidates.add(file);
+  for (const file of siteUnitFiles(listing.filter((name) => all || (one && (isJobTimer(name, one) || isListenSocket(name, one) || one.moreUnits.includes(name)))))) candidates.add(file);
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
-  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
+  const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-process@*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);
@@ -115,7 +115,10 @@ export async function machineReady(ranges: Ranges): Promise<boolean> {
 
 async function networkFiles(ranges: Ranges) {
   const template = await fs.readFile(`${templatesDir}/network.nft.mustache`, 'utf8');
-  const view = { sites: ranges.sites, bridge: shared.bridge };
+  const view = {
+    sites: ranges.sites, bridge: shared.bridge, projects: shared.projectBridge,
+    gateway: networkOf(ranges.containers).gateway, mailPort: mail.port, mailListenPort: mail.listenPort,
+  };
   const files = [
     { path: paths.networkRules, content: render(template, view, refuseSpecial) },
     { path: paths.networkEnvironment, content: `SITES=${refuseSpecial(ranges.sites)}\n` },

@@ -115,7 +115,8 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   if (free < needed) throw new SitegenError(`${names.domain}: there is too little room for a rehearsal: ${formatBytes(free)} are free, and ${formatBytes(needed)} are wanted`, { hint: 'make room: df -h' });
   await extractSite({ repository: `${directory}/repository.git`, commit, into: `${directory}/site`, progress: () => undefined });
   const { workload } = loaded.site;
-  if (!workload) return;
+  // Its services would need networks of their own, which are the site's; a program has its only with the site's own units.
+  if (!workload || workload.project || workload.program) return;
   await ensureImage(deps, loaded);
   const own = rehearsalNames(names);
   const want = await wantOf(loaded);

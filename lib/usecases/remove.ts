@@ -1,5 +1,6 @@
 import { exists, namesIn, readIfThere, remove } from '../effects/files.ts';
 import type { Systemd } from '../effects/systemd.ts';
+import { networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
 import { isOurs } from '../pure/diff.ts';
 import { SitegenError, usageError } from '../pure/errors.ts';
@@ -10,10 +11,13 @@ import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
+import { syncMail } from './mail-sync.ts';
+import { forgetProcess } from './process.ts';
 import { removeCheckout } from './pull.ts';
 import { stopSite } from './quiet.ts';
 import { neighbours, publishedOf, syncRouter } from './router.ts';
 import { readMaps } from './router-files.ts';
+import { keepSecrets } from './secrets.ts';
 import { loadDefaults, loadSettings, takenOffsets } from './settings.ts';
 
 /** What a removal takes away. */
@@ -64,12 +68,15 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   await stopAll(deps, units);
   for (const unit of units) await remove(enabledLink(unit));
   await removeContainer(deps.docker, names);
+  await forgetProcess(names);
   for (const unit of units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);
     if (isJobTimer(unit)) await remove(timerStamp(unit));
   }
   for (const unit of units) await deps.systemd.resetFailed(unit);
+  await syncMail(deps.systemd, { sites: [], gone: [plan.domain], gateway: networkOf(rangesOf(await loadDefaults()).containers).gateway });
+  if (!plan.purge) await keepSecrets(names);
   await remove(names.settingsFile);
   // Or what comes back under this name would be forwarded.
   await remove(names.fenceFile);
@@ -113,9 +120,9 @@ export async function withdraw(systemd: Systemd, domain: string): Promise<void> 
   await uninstallCertificate(domain);
 }
 
-/** Timers of a site's jobs and sockets of its ports, by their files. */
+/** Timers of a site's jobs, sockets of its ports and the slice of its project's entrypoint, by their files. */
 async function partUnits(names: SiteNames): Promise<string[]> {
-  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names));
+  return (await namesIn(paths.unitsDir)).filter((name) => isJobTimer(name, names) || isListenSocket(name, names) || names.moreUnits.includes(name));
 }
 
 /** Stops the timers of a site's jobs, and the jobs that are at work, before their site goes. */

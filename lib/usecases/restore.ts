@@ -1,16 +1,16 @@
 import { headOf, isAncestor } from '../effects/git/objects.ts';
-import { exists, makeBelow, namesIn, remove, writeAtomic } from '../effects/files.ts';
+import { exists, namesIn, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { moveTree, putInto, replaceTree } from '../effects/site-tree.ts';
 import { makeReadable } from '../effects/tree.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
-import { paths, siteNames, type SiteNames } from '../pure/names.ts';
+import { siteNames, type SiteNames } from '../pure/names.ts';
 import { formatPending, pendingOf } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { shortCommit } from '../pure/static.ts';
 import { backupSite, type BackupDeps } from './backup.ts';
 import { chooseBackup, requireCommit, requireSigned, type Chosen, type Search } from './choose.ts';
-import { removeContainer } from './containers.ts';
+import { makeDataDir, removeContainer } from './containers.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
 import { readFence } from './fence.ts';
@@ -173,8 +173,8 @@ export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site
   const inNext = (path: string) => `${names.nextDir}${path.slice(names.siteDir.length)}`;
   // The static server reads as another user; meta/ is closed by its own mode.
   await makeReadable(names.nextDir);
-  const { dataDirs } = await wantOf(loaded);
-  for (const directory of dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeBelow(paths.stateDir, inNext(directory));
+  const want = await wantOf(loaded);
+  for (const directory of want.dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeDataDir(want, directory, inNext(directory));
   const { workload } = loaded.site;
   if (!workload) return;
   const dumps = await namesIn(inNext(`${names.metaDir}/dump`));

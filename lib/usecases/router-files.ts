@@ -10,7 +10,7 @@ import { routerPages } from '../pure/page.ts';
 import { mapNames, mapText, noEntries, parseMap, runtimeMaps, type MapEntries } from '../pure/routes.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { routerOwner } from './certs.ts';
-import { templatesDir } from './settings.ts';
+import { templatesDir } from './apps.ts';
 
 /** Maps as their files have them. */
 export async function readMaps(): Promise<MapEntries> {

@@ -97,7 +97,7 @@ export async function syncRouter(systemd: Systemd, change: RouterChange, dryRun 
   if (!running) lines.push(...await ensureSelfSigned());
   await writeChecked(files, changed);
   await writeDropIns(systemd, dropIns, lines);
-  for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.unitsDir}/${unit}`]);
+  for (const unit of [router.socketUnit, router.unit]) await linkInto(wantsOf(unit), [`${paths.sharedUnitsDir}/${unit}`]);
   if (running) {
     await correct(connectRouter(), running, after);
     if (drift > 0) lines.push(`router: corrected ${drift} entries of its maps, which were not as their files say`);

@@ -1,28 +1,19 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
-import type { ContextFile } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany } from '../effects/files.ts';
 import { offsetOf, type Ranges } from '../pure/addresses.ts';
-import { mayMention, parseApp, parseDefaults, parseSite } from '../pure/config.ts';
+import { mayMention, parseDefaults, parseSite } from '../pure/config.ts';
 import type { Templates } from '../pure/desired.ts';
 import { namesSaid } from '../pure/entry.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { loadApp, templatesDir, type App } from './apps.ts';
 import { fencedSettings } from './fence.ts';
 import { noSuchSite, settingsFiles } from './domains.ts';
+import { originOf, type ImageOrigin } from './image-of.ts';
 import { readableSites } from './read-sites.ts';
 import { paths, siteNames } from '../pure/names.ts';
-import type { AppFile, DefaultsFile, SiteFile } from '../pure/schema.ts';
+import { placesOf } from './process-places.ts';
+import type { DefaultsFile, SiteFile } from '../pure/schema.ts';
 import { appOf, rangesOf, resolve, type Site } from '../pure/site.ts';
-
-/** An app with what its image is built from. */
-export interface App {
-  name: string;
-  file: AppFile;
-  /** Docker's name of its image; a built one carries a hash of its context. */
-  reference: string;
-  context: readonly ContextFile[];
-}
 
 /** A site's settings, read and resolved. */
 export interface LoadedSite {
@@ -32,6 +23,8 @@ export interface LoadedSite {
   app: App | undefined;
   /** Docker's name of the image. */
   image: string;
+  /** How the image is had; undefined for a site without one. */
+  origin: ImageOrigin | undefined;
 }
 
 /** What was wrong with one of many sites. */
@@ -47,9 +40,6 @@ export interface Settings {
   sites: readonly LoadedSite[];
   faults: readonly Fault[];
 }
-
-/** Where templates and apps are; a checkout's own can be named for development. */
-export const templatesDir = process.env['SITEGEN_TEMPLATES'] ?? `${paths.codeDir}/templates`;
 
 /** Reads `sitegen.yaml`; a missing file sets nothing. */
 export async function loadDefaults(): Promise<DefaultsFile> {
@@ -96,29 +86,17 @@ async function loadParsed(parsed: SiteFile, text: string, defaults: DefaultsFile
     apps.set(name, loading);
     app = await loading;
   }
-  const site = resolve(parsed, app, defaults);
-  return { site, file: parsed, text, app, image: app?.reference ?? parsed.image ?? '' };
-}
-
-/** Reads an app of the catalogue. */
-export async function loadApp(name: string): Promise<App> {
-  const directory = `${templatesDir}/apps/${name}`;
-  const text = await readIfThere(`${directory}/app.yaml`);
-  if (text === undefined) {
-    const known = await namesIn(`${templatesDir}/apps`);
-    throw new SitegenError(`there is no app "${name}"; there are: ${known.join(', ')}`);
-  }
-  const file = parseApp(text, `${directory}/app.yaml`);
-  if (file.image !== undefined) return { name, file, reference: file.image, context: [] };
-  const context = await readContext(directory, file.build?.hostFiles ?? {});
-  return { name, file, reference: `sitegen/${name}:${await hashOf(context)}`, context };
+  const site = await placesOf(resolve(parsed, app, defaults));
+  const image = site.workload?.image;
+  const origin = image && await originOf(image, app);
+  return { site, file: parsed, text, app, image: origin?.reference ?? '', origin };
 }
 
 /** Reads the templates of a site's units. */
 export async function loadTemplates(directory = templatesDir): Promise<Templates> {
   const read = (name: string) => fs.readFile(`${directory}/site/${name}.mustache`, 'utf8');
-  const [socket, service, slice, appSlice, forward, job, listen] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('forward'), read('job'), read('listen')]);
-  return { socket, service, slice, 'app-slice': appSlice, forward, job, listen };
+  const [socket, service, slice, appSlice, entrySlice, forward, job, listen, program, programSocket] = await Promise.all([read('socket'), read('service'), read('slice'), read('app-slice'), read('entry-slice'), read('forward'), read('job'), read('listen'), read('process'), read('process-socket')]);
+  return { socket, service, slice, 'app-slice': appSlice, 'entry-slice': entrySlice, forward, job, listen, process: program, 'process-socket': programSocket };
 }
 
 /**
@@ -176,30 +154,4 @@ export async function takenOffsets(ranges: Ranges): Promise<Map<string, number>>
 
 function domainAtLeast(file: string): string {
   return (file.split('/').at(-1) ?? file).replace(/\.yaml$/, '');
-}
-
-async function readContext(directory: string, hostFiles: Readonly<Record<string, string>>): Promise<ContextFile[]> {
-  const entries = await fs.readdir(directory, { recursive: true, withFileTypes: true });
-  const files: ContextFile[] = [];
-  for (const entry of entries.filter((each) => each.isFile() && each.name !== 'app.yaml')) {
-    const file = `${entry.parentPath ?? entry.path}/${entry.name}`;
-    files.push({ name: file.slice(directory.length + 1), content: await fs.readFile(file), mode: 0o644 });
-  }
-  for (const [name, hostFile] of Object.entries(hostFiles)) {
-    const status = await fs.stat(hostFile).catch((error: unknown) => {
-      throw new SitegenError(`${hostFile} is missing, and the image is built from it`, { hint: 'run install.sh again', cause: error });
-    });
-    files.push({ name, hostFile, size: status.size, mode: 0o755 });
-  }
-  return files.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-async function hashOf(files: readonly ContextFile[]): Promise<string> {
-  const hash = createHash('sha256');
-  for (const file of files) {
-    hash.update(`${file.name}\0${file.mode}\0`);
-    if ('content' in file) hash.update(file.content);
-    else for await (const chunk of createReadStream(file.hostFile)) hash.update(chunk as Buffer);
-  }
-  return hash.digest('hex').slice(0, 12);
 }

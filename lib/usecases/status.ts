@@ -7,6 +7,7 @@ import { allot } from '../pure/allot.ts';
 import { reasonOf } from '../pure/errors.ts';
 import { isListenSocket, listenPattern, paths, siteNames, unitPatterns, type SiteNames } from '../pure/names.ts';
 import { kinds } from '../pure/kinds.ts';
+import { addressFor } from '../pure/process.ts';
 import { describePending, parsePending } from '../pure/pending.ts';
 import type { SiteFile } from '../pure/schema.ts';
 import { hasAddress } from '../pure/site.ts';
@@ -21,8 +22,9 @@ export interface SiteStatus {
   /** Where systemd listens, and where the container answers. */
   address: string | null;
   containerAddress: string | null;
+  /** Of a program without one its unit. */
   container: { name: string; id: string | null; status: string | null };
-  /** What answers: container, static, proxy, passthrough or redirect. */
+  /** What answers: container, compose, process, static, proxy, passthrough or redirect. */
   kind: string | null;
   image: string | null;
   aliases: readonly string[];
@@ -60,11 +62,11 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
   for (const loaded of settings.sites) {
     const names = siteNames(loaded.site.domain);
     const container = found.get(names.container);
-    const facts = await factsOf(loaded, names, units, container, container !== undefined || !loaded.site.workload || await hasImage(loaded.image));
+    const facts = await factsOf(loaded, names, units, container, container !== undefined || !loaded.site.workload?.image || await hasImage(loaded.image));
     if (facts.service?.activeState === 'failed') facts.failure = await lastWords(deps.systemd, names.service);
     facts.settingsFault = clashes.get(names.domain);
     const { state, reason } = stateOf(typeof containers === 'string' ? { ...facts, container: 'unknown', image: true } : facts);
-    const address = addressAt(offsets.get(names.domain) ?? 0, settings.ranges);
+    const address = addressFor(loaded.site.workload, addressAt(offsets.get(names.domain) ?? 0, settings.ranges));
     const backup = backupWord(await readState(names), servers, loaded.site.backedUp);
     result.push({
       backup: { state: backup.word, reason: backup.reason ?? null },
@@ -73,7 +75,9 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
       kind: kindOf(loaded.file),
       address: hasAddress(loaded.site) ? address.site : null,
       containerAddress: loaded.site.workload ? address.container : null,
-      container: { name: names.container, id: container?.id.slice(0, 12) ?? null, status: container?.status ?? null },
+      container: loaded.site.workload?.program
+        ? { name: names.processUnit, id: container?.id ?? null, status: container?.status ?? null }
+        : { name: names.container, id: container?.id.slice(0, 12) ?? null, status: container?.status ?? null },
       image: loaded.image === '' ? null : loaded.image,
       aliases: loaded.site.aliases,
       units: unitStates(names, units),
@@ -95,7 +99,7 @@ function kindOf(file: SiteFile): string {
 }
 
 function patternsFor(domains: readonly string[] | undefined): string[] {
-  return domains === undefined || domains.length > few ? ['site-*', 'sitegen-listen@*.socket'] : domains.flatMap((domain) => [...unitPatterns(siteNames(domain)), listenPattern(siteNames(domain))]);
+  return domains === undefined || domains.length > few ? ['site-*', 'sitegen-process@*', 'sitegen-listen@*.socket'] : domains.flatMap((domain) => [...unitPatterns(siteNames(domain)), listenPattern(siteNames(domain))]);
 }
 
 async function containersOf(docker: Docker, domains: readonly string[] | undefined): Promise<ContainerState[]> {
@@ -109,7 +113,7 @@ async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<
   const root = site.entry.targets.get('');
   const [unitFiles, data] = await Promise.all([exists(`${paths.unitsDir}/${names.socket}`), exists(root?.kind === 'static' ? root.root : names.dataDir)]);
   return {
-    runs: site.workload ? 'container' : hasAddress(site) ? 'splice' : 'nothing',
+    runs: site.workload?.program ? 'program' : site.workload ? 'container' : hasAddress(site) ? 'splice' : 'nothing',
     settingsFault: undefined,
     enabled: loaded.site.enabled,
     socket: units.get(names.socket),
@@ -150,7 +154,7 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
 
 function unitStates(names: SiteNames, units: ReadonlyMap<string, UnitState>): Record<string, string> {
   const listens = [...units.keys()].filter((unit) => isListenSocket(unit, names)).sort();
-  return Object.fromEntries([...names.units, ...listens].map((unit) => [unit, units.get(unit)?.activeState ?? 'inactive']));
+  return Object.fromEntries([...names.units, ...names.moreUnits.filter((unit) => units.has(unit) && unit !== names.entrySlice), ...listens].map((unit) => [unit, units.get(unit)?.activeState ?? 'inactive']));
 }
 
 async function memoryOf(names: SiteNames): Promise<SiteStatus['memory']> {

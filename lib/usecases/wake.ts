@@ -1,11 +1,12 @@
 import notify from 'systemd-notify';
-import { connectDocker, StrangerError, type Docker } from '../effects/docker.ts';
+import { StrangerError, type Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
 import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
 import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
-import { desired } from '../pure/desired.ts';
+import { desired, type Desired } from '../pure/desired.ts';
+import { describeEnd } from '../pure/docker.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { backoffMs } from '../pure/backoff.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
@@ -13,6 +14,8 @@ import { unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
 import { firstStart, needsFirstStart } from './first-start.ts';
+import { isIncomplete, ServiceError, startSite } from './project.ts';
+import { connectRunner, isProgram } from './runner.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
@@ -53,16 +56,16 @@ export async function startContainer(request: WakeRequest): Promise<Phases> {
 }
 
 async function startLocked(request: WakeRequest): Promise<Phases> {
-  const docker = connectDocker();
+  const docker = connectRunner();
   for (let renewed = false; ;) {
     try {
       const began = Date.now();
-      const { id, started } = await createMissing(docker, request);
+      const { id, want, started } = await createMissing(docker, request);
       const created = Date.now();
-      if (!started) await docker.start(id);
+      if (!started) await startSite(docker, want, id, request.deadline);
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
-      if (error instanceof FinalError || Date.now() + 500 > request.deadline) throw error;
+      if (error instanceof FinalError || error instanceof ServiceError || Date.now() + 500 > request.deadline) throw error;
       if (!renewed && /network \S* ?not found/.test(reasonOf(error))) {
         // "docker network prune" takes the network of sleeping sites; their containers ask for the
         // old one by its id, so they have to be made anew.
@@ -82,7 +85,7 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
  * @throws SitegenError when the deadline passes, or as soon as the container has ended
  */
 export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: AbortSignal): Promise<void> {
-  const docker = connectDocker();
+  const docker = connectRunner();
   await setStatus(`waiting for ${request.target.path ?? `port ${request.target.port}`}`);
   for (let nextLook = 0; ;) {
     signal?.throwIfAborted();
@@ -94,7 +97,7 @@ export async function awaitReady(request: Omit<WakeRequest, 'domain'>, signal?: 
     if (Date.now() >= nextLook) {
       // First, and often: connecting to a container that is gone takes seconds to fail.
       const end = await docker.end(request.container).catch(() => undefined);
-      if (end && !end.running) throw new SitegenError(`its container ended with ${describeEnd(end)} before it was ready`);
+      if (end && !end.running) throw new SitegenError(`its ${isProgram(request.container) ? 'program' : 'container'} ended with ${describeEnd(end)} before it was ready`);
       nextLook = Date.now() + 500;
     }
     if (await isReady(request.target, Math.min(left, 2000))) return;
@@ -131,17 +134,11 @@ function parseFailures(text: string | undefined): number[] {
   return (text ?? '').trim().split(' ').map(Number).filter((value) => Number.isSafeInteger(value) && value > 0);
 }
 
-/** How a container ended, in words. */
-export function describeEnd(end: { exitCode: number; outOfMemory: boolean; error: string }): string {
-  if (end.outOfMemory) return `exit code ${end.exitCode}, killed for using more memory than its limit`;
-  return `exit code ${end.exitCode}${end.error === '' ? '' : ` (${end.error})`}`;
-}
-
 /** What trying again within the same wake cannot mend. */
 class FinalError extends SitegenError {}
 
 /** Gives the id of the container, which is created when it is missing; started: a first start was due, and is done. */
-async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id: string; started: boolean }> {
+async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id: string; want: Desired; started: boolean }> {
   const { domain, container } = request;
   await settleSite(siteNames(domain)).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   const settings = await loadSettings([domain]);
@@ -157,8 +154,8 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
   const found = await docker.find(container, domain).catch((error: unknown) => {
     throw error instanceof StrangerError ? new FinalError(error.message, { hint: error.hint }) : error;
   });
-  if (workload && await needsFirstStart(want.names, workload, found?.id)) {
-    await docker.ensureNetwork(networkOf(settings.ranges.containers));
+  if (workload && await needsFirstStart(want, workload, found?.id)) {
+    if (want.container) await docker.ensureNetwork(networkOf(settings.ranges.containers));
     await ensureImage({ docker, report }, loaded);
     const ready = async () => {
       const now = Date.now();
@@ -168,21 +165,22 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
     const id = await firstStart(docker, { want, loaded, workload, ready, report }).catch((error: unknown) => {
       throw new FinalError(`its first start failed: ${reasonOf(error)}`, { cause: error });
     });
-    return { id, started: true };
+    return { id, want, started: true };
   }
   for (const directory of want.dataDirs) {
     // Never made here: an empty directory in place of lost data would look like a new site.
     await requireBelow(paths.stateDir, directory).catch((error: unknown) => { throw new FinalError(reasonOf(error)); });
   }
-  await docker.ensureNetwork(networkOf(settings.ranges.containers));
-  if (found) {
+  if (want.container) await docker.ensureNetwork(networkOf(settings.ranges.containers));
+  // Of a program its data may have been exchanged, which is to be its own again.
+  if (found && want.container && !await isIncomplete(docker, want)) {
     await writeAtomic({ path: want.names.cidFile, content: `${found.id}\n` });
-    return { id: found.id, started: false };
+    return { id: found.id, want, started: false };
   }
   await ensureImage({ docker, report }, loaded);
   const id = await createContainer(docker, want);
-  console.error(`created the missing container ${container}`);
-  return { id, started: false };
+  console.error(want.process ? `made ready what its program needs` : `created the missing container ${container}`);
+  return { id, want, started: false };
 }
 
 async function setStatus(status: string): Promise<void> {

@@ -1,4 +1,3 @@
-import { connectDocker } from '../effects/docker.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { endedUndumped, staleness, type BackupState } from '../pure/backup.ts';
 import { reasonOf } from '../pure/errors.ts';
@@ -8,6 +7,7 @@ import type { SiteFile } from '../pure/schema.ts';
 import { readState } from './backup-state.ts';
 import { readFence } from './fence.ts';
 import { readableSites } from './read-sites.ts';
+import { connectRunner } from './runner.ts';
 import { headsOf } from './servers.ts';
 import { loadDefaults } from './settings.ts';
 
@@ -82,7 +82,7 @@ function wantsDump(file: SiteFile, state: BackupState, now: Date): boolean {
 
 /** When a site's container ended; undefined where there is none. */
 async function finishedAt(container: string): Promise<string | undefined> {
-  return connectDocker().end(container).then((end) => end.finishedAt, () => undefined);
+  return connectRunner().end(container).then((end) => end.finishedAt, () => undefined);
 }
 
 /** A database can be dumped only while its container runs. */

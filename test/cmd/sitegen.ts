@@ -59,12 +59,17 @@ misused(['top', 'example.com'], /^sitegen: error: Unknown argument: example\.com
 misused(['start'], /^sitegen: error: no domain given$/, /--all/);
 misused(['stop', '--all', 'example.com'], /^sitegen: error: give domains or --all, not both$/);
 misused(['exec', 'example.com'], /^sitegen: error: no command given$/, /^sitegen exec DOMAIN -- CMD/);
+misused(['exec', '--', 'true'], /^sitegen: error: no domain given$/);
+misused(['compose', 'example.com'], /^sitegen: error: no command given$/, /there are: ps, /);
+misused(['compose', 'example.com', '--', 'down'], /^sitegen: error: compose down would go past the site's own life$/, /^use: sitegen stop DOMAIN/);
+misused(['import'], /^sitegen: error: say what: sitegen import compose DIR$/);
+misused(['add', 'example.com', '--compose', 'x.yaml'], /^sitegen: error: --compose and --entrypoint belong together$/);
 
 test('--help names every command, on standard output', async (t) => {
   const { code, out, err } = await sitegen('--help');
   t.is(code, 0);
   t.is(err, '');
-  for (const command of ['add', 'remove', 'list', 'status', 'top', 'timeline', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'apply', 'diff', 'validate', 'alarms', 'completion']) {
+  for (const command of ['add', 'remove', 'list', 'status', 'top', 'timeline', 'start', 'stop', 'restart', 'enable', 'disable', 'logs', 'exec', 'shell', 'compose', 'import', 'apply', 'diff', 'validate', 'alarms', 'doctor', 'init', 'completion']) {
     t.regex(out, new RegExp(`^  sitegen ${command}\\b`, 'm'), command);
   }
 });

@@ -10,9 +10,11 @@ export async function inventory(guest: Guest): Promise<string[]> {
   const text = await guest.sh(`
     # Certificates are asked for after a command has returned.
     while systemctl list-units --plain --no-legend --state=activating 'sitegen-certify@*' sitegen-renew.service | grep -q .; do sleep 0.1; done
-    find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -printf '%y %m %u %p %l\\n'
+    find /etc/sitegen /etc/systemd/system /var/lib/sitegen ! -path /var/lib/sitegen/containers ! -path /var/lib/sitegen/processes ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -printf '%y %m %u %p %l\\n'
     find /etc/sitegen /etc/systemd/system /var/lib/sitegen -type f ! -path '*/data/*' ! -path '/var/lib/sitegen/alarms*' ! -path '/var/lib/sitegen/acme/account*' ! -path '/var/lib/sitegen/stats*' -exec sha256sum {} +
     systemctl list-units --all --plain --no-legend 'site-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'
+    systemctl list-units --all --plain --no-legend 'sitegen-process@*' 'sitegen-run-*' | awk '$3 $4 != "inactivedead" { print "unit", $1, $2, $3, $4 }'
+    getent passwd | sed -n 's/^sg-/user &/p'
     docker ps --all --format 'container {{.Names}} {{.ID}} {{.State}}'
     docker network inspect sitegen --format 'network {{.Id}}'
     nft --stateless list table inet sitegen | sed 's/ expires [^ ,}]*//; /[0-9] counter/d'

@@ -1,6 +1,6 @@
 import { guestTest, long } from './_guest.ts';
 
-const count = long ? 50 : 12;
+const count = long ? 50 : 20;
 
 guestTest(`${count} cold sites hit at once are all answered, and never more start at once than may`, async (t, guest) => {
   const slots = Number(await guest.sh('nproc'));

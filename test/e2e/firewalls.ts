@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { guestTest, longTest, until, type Guest } from './_guest.ts';
+import { guestTest, until, type Guest } from './_guest.ts';
 import { write } from './_machine.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 
@@ -92,7 +92,7 @@ const firewalls: Readonly<Record<string, readonly string[]>> = {
 };
 
 for (const [firewall, commands] of Object.entries(firewalls)) {
-  (firewall === 'ufw' ? guestTest : longTest)(`sites answer while ${firewall} is started, reloaded and stopped, and wake beside it`, (t, guest) => withSites(guest, async (addresses) => {
+  guestTest(`sites answer while ${firewall} is started, reloaded and stopped, and wake beside it`, (t, guest) => withSites(guest, async (addresses) => {
     try {
       for (const [n, command] of commands.entries()) {
         t.is(await whileAsked(guest, addresses.awake, async () => { await guest.sh(command); }), '', command);

@@ -49,6 +49,8 @@ export function textPaths(schema: unknown, at: Path = []): Path[] {
     case 'pipe': return textPaths(def['in'], at);
     case 'optional': return textPaths(def['innerType'], at);
     case 'number': case 'int': case 'boolean': case 'literal': return [];
+    // A Compose project, which is read in a second step.
+    case 'unknown': return [];
     default: throw new Error(`${at.join('.')}: ${def.type} is new here`);
   }
 }
@@ -62,8 +64,10 @@ export function holding(path: Path, value: string, at: Path = []): unknown {
   if (key === undefined) return value;
   if (key === '*') return { [value]: { paths: 'http://127.0.0.1:8080', auth: harmlessHash }[at.at(-1) ?? ''] ?? 'x' };
   if (key === '0') return [holding(rest, value, [...at, key])];
+  if (at.at(-1) === 'compose') return { entrypoint: 'web', project: { services: { web: { image: 'x' } } }, [key]: holding(rest, value, [...at, key]) };
+  const program = at.at(-1) === 'process' && key !== 'command' && key !== 'script' ? { command: ['/x'] } : {};
   const needed = ['proxy', 'passthrough', 'redirect'].includes(at.at(-1) ?? '') && key !== 'to' ? { to: at.at(-1) === 'passthrough' ? '127.0.0.1:8443' : 'http://127.0.0.1:8080' } : {};
-  return { ...needed, [key]: holding(rest, value, [...at, key]) };
+  return { ...program, ...needed, [key]: holding(rest, value, [...at, key]) };
 }
 
 /** Beginnings without which no text would be taken for what belongs there, and an empty one. */
@@ -90,7 +94,7 @@ export function hostileFor(path: Path): [name: string, value: string][] {
 
 /** Settings of a site that have only this, and an image where nothing else says what the site is. */
 export function settingsWith(path: Path, value: string): Record<string, unknown> {
-  const isKind = ['app', 'static', 'proxy', 'passthrough', 'redirect'].includes(path[0] ?? '');
+  const isKind = ['app', 'compose', 'process', 'static', 'proxy', 'passthrough', 'redirect'].includes(path[0] ?? '');
   return { domain: 'example.com', ...(isKind ? {} : { image: 'x' }), ...holding(path, value) as object };
 }
 

@@ -66,7 +66,7 @@ export function withWorkload(site: Site, changes: Partial<Workload>): Site {
 }
 
 /** Content of the rendered unit of one kind. */
-export function unitText(want: Desired, kind: 'socket' | 'service' | 'slice' | 'app-slice'): string {
-  const name = { socket: want.names.socket, service: want.names.service, slice: want.names.slice, 'app-slice': want.names.appSlice }[kind];
+export function unitText(want: Desired, kind: 'socket' | 'service' | 'slice' | 'app-slice' | 'entry-slice' | 'process' | 'process-socket'): string {
+  const name = { socket: want.names.socket, service: want.names.service, slice: want.names.slice, 'app-slice': want.names.appSlice, 'entry-slice': want.names.entrySlice, process: want.names.processUnit, 'process-socket': want.names.processSocket }[kind];
   return want.files.find((file) => file.path === `${paths.unitsDir}/${name}`)?.content ?? '';
 }

@@ -22,15 +22,18 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   # site:                                 the site's settings; needed only after one of the above
  *
  *   service ExecStart /usr/lib/sitegen/wake one of the values of a setting in a unit:
- *                                           socket, service, slice or app-slice
+ *                                           socket, service, slice, app-slice, entry-slice,
+ *                                           process or process-socket
  *   slice !MemoryHigh                       the unit does not have the setting
  *   units slice service socket              the units that the site has, and no others; "none" for none
  *   listens 25 143                          the public ports that systemd holds; "none" for none
  *   port 25 ListenStream 25                 one of the values of a setting in the socket of such a port
  *   environment SITEGEN_PORT 80             a variable of the service, as programs see it
+ *   variable PORT="8080"                    a line of the environment of a program without a container
  *   container HostConfig.CgroupParent "x"   a value in the container's specification, as JSON
  *   container !HostConfig.Privileged        the specification does not have the key
  *   container !                             there is no container
+ *   member db HostConfig.CgroupParent "x"   the same of a service of a Compose project
  *   directory uploads                       made below the site's data ("." is the data itself)
  *
  *   map names www.example.com example.com|redirect
@@ -50,7 +53,7 @@ import { environmentOf, readUnit, valuesOf } from './_systemd.ts';
  *   error: fragment                         the settings are refused, and the message has this in it
  */
 
-const kinds = ['slice', 'app-slice', 'service', 'socket'] as const;
+const kinds = ['slice', 'app-slice', 'entry-slice', 'service', 'socket', 'process', 'process-socket'] as const;
 
 function check(t: ExecutionContext, want: Desired, routed: Routed, line: string): void {
   const [subject = '', key = '', ...rest] = line.split(' ');
@@ -63,7 +66,7 @@ function check(t: ExecutionContext, want: Desired, routed: Routed, line: string)
     else t.true(values.includes(expected), `${line}: has ${JSON.stringify(values)}`);
   } else if (subject === 'units') {
     const there = kinds.filter((each) => unitText(want, each) !== '');
-    t.is(there.length, want.files.length, line);
+    t.is(there.length, want.files.filter(({ path }) => path.startsWith(paths.unitsDir)).length, line);
     t.deepEqual(there.length === 0 ? ['none'] : [...there].sort(), [key, ...rest].sort(), line);
   } else if (subject === 'listens') {
     const there = want.listens.map((socket) => String(parseListenSocket(socket)?.port));
@@ -76,10 +79,17 @@ function check(t: ExecutionContext, want: Desired, routed: Routed, line: string)
     t.true(values.includes(value.join(' ')), `${line}: has ${JSON.stringify(values)}`);
   } else if (subject === 'environment') {
     t.is(environmentOf(readUnit(unitText(want, 'service')))[key], expected, line);
+  } else if (subject === 'variable') {
+    t.true(want.files.find(({ path }) => path === want.names.environmentFile)?.content.split('\n').includes([key, ...rest].join(' ')) === true, line);
   } else if (subject === 'container') {
     const value = valueAt(want.container, key.replace('!', ''));
     if (absent) t.is(value, undefined, line);
     else t.deepEqual(value, JSON.parse(expected), line);
+  } else if (subject === 'member') {
+    const [path = '', ...value] = rest;
+    const found = valueAt(want.project?.containers.find(({ service }) => service === key)?.spec, path.replace('!', ''));
+    if (path.startsWith('!')) t.is(found, undefined, line);
+    else t.deepEqual(found, JSON.parse(value.join(' ')), line);
   } else if (subject === 'directory') {
     t.true(want.dataDirs.includes(key === '.' ? want.names.dataDir : `${want.names.dataDir}/${key}`), `${line}: has ${want.dataDirs.join(' ')}`);
   } else {
@@ -164,7 +174,7 @@ for (const each of cases) {
 
 test('a case that asserts nothing, something unknown or something wrong fails', async (t) => {
   for (const assert of ['', 'unit Slice x', 'service Type simple', 'slice !MemoryMax', 'units none', 'units slice service socket', 'listens 25', 'port 25 ListenStream 25', 'environment SITEGEN_PORT 81',
-    'container Image "other"', 'container !Image', 'container !', 'directory other',
+    'container Image "other"', 'container !Image', 'container !', 'member db Image "x"', 'directory other',
     'map names example.com other|serve', 'map names other.com example.com|serve', 'map names !example.com', 'map !names', 'map other x y', 'users example.com/alice x', 'config bind fd@9',
     'config !mode http', 'probes /', 'listen ListenStream=127.0.0.1:9475', 'entry certificate "manual"', 'site backedUp false', 'site !backedUp', 'defaults acme.email "a@example.com"', 'error: anything']) {
     const attempt = await t.try((inner) => { run(inner, parseCase('x', `domain: example.com\nimage: x\n${assert === '' ? '' : `----------\n${assert}\n`}`)); });

@@ -119,7 +119,7 @@ test('a container that does not run is no place for any of it', async (t) => {
   for (const attempt of [
     dumpDatabase(docker, names, known(), null, `${dir}/dump.sql`),
     loadDatabase(docker, names, known(), `${dir}/dump.sql`, () => undefined),
-    runHook(docker, names, { argv: ['x'], timeoutMs: 1000 }, [], () => undefined),
+    runHook(docker, names, 'launch', { argv: ['x'], timeoutMs: 1000 }, [], () => undefined),
   ]) t.regex((await t.throwsAsync(attempt, { instanceOf: SitegenError })).message, /^example\.com: .* failed: its container site-example\.com does not run$/);
   t.deepEqual(ran, []);
 });
@@ -141,12 +141,12 @@ test('a dump is loaded once the database has answered twice', async (t) => {
 
 test('a bug is not taken for a failure of the database', async (t) => {
   const { docker } = fakeDocker(() => { throw new TypeError('undefined is not a function'); });
-  await t.throwsAsync(runHook(docker, names, { argv: ['x'], timeoutMs: 1000 }, [], () => undefined), { instanceOf: TypeError });
+  await t.throwsAsync(runHook(docker, names, 'launch', { argv: ['x'], timeoutMs: 1000 }, [], () => undefined), { instanceOf: TypeError });
 });
 
 test('a failed hook is told with its last five lines', async (t) => {
   const { docker } = fakeDocker(() => ({ out: ['1\n2\n3\n4\n', '5\n6'], exitCode: 1 }));
-  const error = await t.throwsAsync(runHook(docker, names, { argv: ['install', 'it'], timeoutMs: 1000 }, [], () => undefined), { instanceOf: SitegenError });
+  const error = await t.throwsAsync(runHook(docker, names, 'install', { argv: ['install', 'it'], timeoutMs: 1000 }, [], () => undefined), { instanceOf: SitegenError });
   t.is(error.message, 'example.com: install failed: exit code 1: 2; 3; 4; 5; 6');
   t.is(error.hint, 'try it by hand: sitegen exec example.com -- install');
 });

@@ -14,8 +14,9 @@ const harmless = desiredOf({ site: 'domain: example.com\nimage: x\n' });
 const allLimits = '{memoryMax: 1G, memoryHigh: 1G, cpuWeight: 1, cpuQuota: 1%, ioWeight: 1, tasksMax: 1}';
 const limited = desiredOf({ site: `domain: example.com\nimage: x\nlimits: ${allLimits}\n` });
 const listening = desiredOf({ site: 'domain: example.com\nimage: x\nlisten: [25]\n' });
+const programmed = desiredOf({ site: 'domain: example.com\nprocess: {command: [/x]}\n' });
 const spliced = desiredOf({ site: 'domain: example.com\nproxy: unix:/run/x.sock\n' });
-const kinds = ['socket', 'service', 'slice', 'app-slice'] as const;
+const kinds = ['socket', 'service', 'slice', 'app-slice', 'process'] as const;
 
 test('the walk over the schema finds text at all levels', (t) => {
   const found = textPaths(siteSchema).map((path) => path.join('.'));
@@ -24,7 +25,7 @@ test('the walk over the schema finds text at all levels', (t) => {
     'maintenance.allow.0', 'headers.*', 'headers.KEY', 'www', 'hsts', 'timeouts.tunnel', 'maxBody', 'redirects.0']) {
     t.true(found.includes(path), `${path} among ${found.join(' ')}`);
   }
-  t.true(textPaths(appSchema).some((path) => path.join('.') === 'build.hostFiles.*'));
+  t.true(textPaths(appSchema).some((path) => path.join('.') === 'image.hostFiles.*'));
   t.true(textPaths(defaultsSchema).some((path) => path.join('.') === 'alerts.command.0'));
   t.true(textPaths(defaultsSchema).some((path) => path.join('.') === 'router.unknown.https'));
 });
@@ -46,17 +47,19 @@ for (const path of textPaths(siteSchema)) {
         t.deepEqual(want.files, [], name);
         continue;
       }
-      const like = want.listens.length > 0 ? listening : want.container ? harmless : spliced;
+      const like = want.listens.length > 0 ? listening : want.process ? programmed : want.container ? harmless : spliced;
       for (const kind of kinds) {
         t.deepEqual(shapeOf(readUnit(unitText(want, kind))), shapeOf(readUnit(unitText(like, kind))), `${name}: ${kind}`);
       }
       t.deepEqual(Object.keys(environmentOf(readUnit(unitText(want, 'service')))), Object.keys(environmentOf(readUnit(unitText(like, 'service')))), name);
+      if (want.process) t.regex(want.process.sandbox.find(([setting]) => setting === 'BindPaths')?.[1] ?? '', /^\/var\/lib\/sitegen\/sites\/example\.com\/data$/, name);
       for (const socket of want.listens) t.regex(socket, /^sitegen-listen@example\.com:25\.socket$/, name);
       if (want.container) for (const { Source } of containerOf(want).HostConfig.Mounts) t.regex(Source, /^\/var\/lib\/sitegen\/sites\/example\.com\/data(\/[\w.-]+)*$/, name);
     }
     if (path.join('.') === 'ready.path') t.deepEqual(taken, ['a backslash at the end', 'an escaped line break', 'a specifier', 'a command', 'a variable', 'a tag of mustache', 'a very long text', 'another field of an entry', 'a fetch of HAProxy', 'one dot more']);
     if (path[0] === 'listen') t.deepEqual(taken, ['25 and nothing', '25:25 and nothing']);
-    if (['limits', 'domain', 'image'].includes(path[0] ?? '')) t.deepEqual(taken, []);
+    // Folders and files of the host may be called anything; no unit ever has them.
+    if (['limits', 'domain', 'image'].includes(path[0] ?? '') && !/\.(build|hostFiles|tar)\b/.test(path.join('.'))) t.deepEqual(taken, []);
   });
 }
 
@@ -118,3 +121,26 @@ test('a reader of units sees what an unescaped value would do', (t) => {
   const want = desired(withWorkload(site, { ready: { path: hostile['a line break and a section'] ?? '', timeoutMs: 1000 } }), addressAt(5000, builtIn.ranges), 'x', raw);
   t.true(shapeOf(readUnit(unitText(want, 'service'))).includes('Service.ExecStartPre'));
 });
+
+const ofServices = ['image', 'command', 'entrypoint', 'working_dir', 'user', 'hostname', 'restart', 'stop_signal', 'stop_grace_period', 'shm_size', 'tmpfs', 'volumes.0', 'labels.KEY', 'environment.KEY', 'environment.0',
+  'depends_on.0', 'cap_add.0', 'cap_drop.0', 'security_opt.0', 'networks.0', 'network_mode', 'pid', 'ipc', 'userns_mode', 'healthcheck.test', 'expose.0', 'ports.0', 'devices.0', '*'];
+const composed = desiredOf({ site: 'domain: example.com\ncompose: {entrypoint: web, project: {services: {web: {image: x}, other: {image: x}}}}\n' });
+
+for (const key of ofServices) {
+  test(`hostile text in ${key} of a service is refused with its place, or stays in its container`, (t) => {
+    for (const [name, value] of hostileFor(key.startsWith('volumes') ? ['volumes', '0'] : [key]).map(([what, text]): [string, string] => [what, key.startsWith('volumes') ? `${text}:/x` : text])) {
+      const service = { image: 'x', ...holding(key.split('.'), value) as object };
+      try {
+        const want = desiredOf({ site: stringify({ domain: 'example.com', compose: { entrypoint: 'web', project: { services: { web: { image: 'x' }, other: service } } } }, { lineWidth: 0 }) });
+        for (const kind of [...kinds, 'entry-slice'] as const) t.is(unitText(want, kind).replace(/^TimeoutStopSec=.*$/m, ''), unitText(composed, kind).replace(/^TimeoutStopSec=.*$/m, ''), `${name}: ${kind}`);
+        const spec = want.project?.containers.find((container) => container.service === 'other')?.spec;
+        for (const { Source } of spec?.HostConfig.Mounts ?? []) t.regex(Source, /^\/var\/lib\/sitegen\/sites\/example\.com\/data(\/(?!\.\.?(\/|$))[^/]+)*$/, name);
+        t.deepEqual(Object.keys(spec?.HostConfig ?? {}).filter((each) => /Privileged|Devices|PidMode|UsernsMode|Binds|PortBindings/.test(each)), [], name);
+        t.deepEqual([spec?.HostConfig.CapDrop, spec?.HostConfig.CgroupParent, spec?.Labels['sitegen.domain']], [['ALL'], want.names.appSlice, 'example.com'], name);
+      } catch (error) {
+        t.true(error instanceof SitegenError, `${name}: ${String(error)}`);
+        t.regex((error as Error).message, /^\/etc\/sitegen\/sites\/example\.com\.yaml:\d+: compose\.project/, name);
+      }
+    }
+  });
+}

@@ -1,16 +1,19 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { parse, stringify } from 'yaml';
+import { notesFor } from '../../lib/pure/app-env.ts';
 import { keysAt, parseApp, parseDefaults, parseSite } from '../../lib/pure/config.ts';
 import { builtInEntry } from '../../lib/pure/entry.ts';
 import { builtInRouter } from '../../lib/pure/haproxy.ts';
-import { paths, shared } from '../../lib/pure/names.ts';
+import { mail, paths, shared } from '../../lib/pure/names.ts';
 import { refuseSpecial, render } from '../../lib/pure/render.ts';
 import { appSchema, defaultsSchema, siteSchema } from '../../lib/pure/schema.ts';
 import { kinds } from '../../lib/pure/kinds.ts';
+import { imageSettings } from '../../lib/pure/schema-image.ts';
 import { entryFields } from '../../lib/pure/schema-entry.ts';
 import { builtIn, rangesOf } from '../../lib/pure/site.ts';
-import { desiredOf, repository, unitText } from './_site.ts';
+import { containerOf, desiredOf, repository, unitText } from './_site.ts';
 
 const read = (file: string) => readFile(`${repository}/${file}`, 'utf8');
 
@@ -62,13 +65,16 @@ test('a schema\'s keys are found at all levels', (t) => {
 
 test('the example of a site shows every key that the schema knows, and no other', async (t) => {
   const text = withCommentedKeys(await read('templates/example-site.yaml'));
-  t.deepEqual([...new Set(documentKeys(parse(text), siteSchema))].sort(), schemaKeys(siteSchema).sort());
+  // The long form of an image is explained in docs/apps.md.
+  t.deepEqual([...new Set(documentKeys(parse(text), siteSchema))].sort(), schemaKeys(siteSchema).filter((key) => !key.startsWith('image.')).sort());
 });
 
 test('everything that the example of a site shows is valid where it belongs', async (t) => {
   const shown = parse(withCommentedKeys(await read('templates/example-site.yaml'))) as Record<string, unknown>;
   const valid = (settings: object) => parseSite(stringify({ domain: 'example.com', ...settings }, { lineWidth: 0 }), `${paths.sitesDir}/example.com.yaml`);
-  for (const kind of kinds) t.notThrows(() => valid({ [kind]: shown[kind] }), kind);
+  // Of a program it shows both ways to name it.
+  const { script: _, ...program } = shown['process'] as Record<string, unknown>;
+  for (const kind of kinds) t.notThrows(() => valid({ [kind]: kind === 'process' ? program : shown[kind] }), kind);
   const everywhere = Object.fromEntries(Object.entries(shown).filter(([key]) => key in entryFields && !kinds.some((kind) => kind === key)));
   for (const kind of ['app', 'image', 'static', 'proxy'] as const) t.deepEqual(Object.keys(valid({ [kind]: shown[kind], ...everywhere })).sort(), ['domain', kind, ...Object.keys(everywhere)].sort());
 });
@@ -126,10 +132,34 @@ test('every key that people write says what it is for', (t) => {
   }
 });
 
-test('the apps of the catalogue are valid', async (t) => {
-  const app = parseApp(await read('templates/apps/welcome/app.yaml'), 'app.yaml');
-  t.is(app.port, 80);
-  t.deepEqual(app.build, { hostFiles: { busybox: '/usr/bin/busybox' } });
+const catalogue = readdirSync(`${repository}/templates/apps`).sort();
+
+test('the catalogue has what it is said to have', (t) => {
+  t.deepEqual(catalogue, ['cozy', 'ghost', 'known', 'lamp', 'nextcloud', 'owncloud', 'trovebox', 'welcome', 'wordpress']);
+});
+
+for (const name of catalogue) {
+  test(`the app ${name} is valid, and a site of it has all that it refers to`, async (t) => {
+    const text = await read(`templates/apps/${name}/app.yaml`);
+    const app = parseApp(text, 'app.yaml');
+    const made = Object.entries(app.env ?? {}).flatMap(([key, value]) => (typeof value === 'string' ? [] : [`${key}: ${'x'.repeat(value.secret)}`]));
+    const site = `domain: shop.example.com\napp: ${name}\nsecrets: {${made.join(', ')}}\n`;
+    const want = desiredOf({ site, app: text });
+    t.deepEqual(want.missingSecrets, []);
+    t.notRegex(containerOf(want).Env.join('\n'), /\$\{/);
+    t.notRegex(notesFor(app.notes, 'shop.example.com').join('\n'), /\$\{/);
+    for (const directory of want.owners.keys()) t.true(want.dataDirs.includes(directory), directory);
+    const { build, base, hostFiles = {} } = imageSettings(app.image ?? '');
+    if (build === undefined) return;
+    const dockerfile = await read(`templates/apps/${name}/Dockerfile`);
+    t.is(/^ARG BASE$/m.test(dockerfile), base !== undefined);
+    const there = [...await readdir(`${repository}/templates/apps/${name}`), ...Object.keys(hostFiles)];
+    for (const [, files = ''] of dockerfile.matchAll(/^COPY (.+) \S+$/gm)) for (const file of files.split(' ')) t.true(there.includes(file), file);
+  });
+}
+
+test('what is not maintained says so', async (t) => {
+  t.regex(parseApp(await read('templates/apps/trovebox/app.yaml'), 'app.yaml').warning ?? '', /no longer maintained/);
 });
 
 const full = desiredOf({
@@ -141,6 +171,8 @@ ready: {path: '/100%"ready"\\', timeout: 90s}
 stop: {timeout: 15s}
 `,
 });
+const program = desiredOf({ site: 'domain: my-site.example.com\nprocess: {command: [/usr/bin/node, server.mjs], listenFds: true}\n' });
+const project = desiredOf({ site: 'domain: my-site.example.com\ncompose: {entrypoint: "web:8080", project: {services: {web: {image: x}, db: {image: y, stop_grace_period: 1m}}}}\n' });
 const rendered: Record<string, () => Promise<string> | string> = {
   socket: () => unitText(full, 'socket'),
   service: () => unitText(full, 'service'),
@@ -148,8 +180,14 @@ const rendered: Record<string, () => Promise<string> | string> = {
   listen: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\nlisten: ["25:2525"]\n' }).files.find(({ path }) => path.includes('sitegen-listen@'))?.content ?? '',
   slice: () => unitText(full, 'slice'),
   'app-slice': () => unitText(full, 'app-slice'),
+  'entry-slice': () => unitText(project, 'entry-slice'),
+  'service-of-a-project': () => unitText(project, 'service'),
+  process: () => unitText(program, 'process'),
+  'process-socket': () => unitText(program, 'process-socket'),
+  'service-of-a-process': () => unitText(program, 'service'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
-  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge }, refuseSpecial),
+  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge, gateway: '10.214.0.1', mailPort: mail.port, mailListenPort: mail.listenPort }, refuseSpecial),
+  'mail.socket': async () => render(await read('templates/mail-socket.mustache'), { gateway: '10.214.0.1', port: mail.listenPort }, refuseSpecial),
 };
 
 for (const [name, make] of Object.entries(rendered)) {

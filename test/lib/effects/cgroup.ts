@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
-import { countOpen, openConnections, reclaim, runState, siteGroups, thawNow } from '../../../lib/effects/cgroup.ts';
+import { containerPid, countOpen, openConnections, reclaim, runState, siteGroups, thawNow } from '../../../lib/effects/cgroup.ts';
 import { folder, group } from '../usecases/_cgroup.ts';
 
 const scope = `docker-${'0'.repeat(64)}.scope`;
@@ -92,4 +92,19 @@ test('open connections to some ports are those that neither end has given up', (
   t.is(countOpen(head + text, [25, 2525]), 3);
   t.is(countOpen(head + text, []), 0);
   t.is(openConnections(folder(t), [25]), 0);
+});
+
+test('of a project the container that visitors reach has a slice of its own, and is frozen and thawed with the others', (t) => {
+  const root = folder(t);
+  const app = `${root}/site.slice/site-a.example.com.slice/site-a.example.com-app.slice`;
+  const entry = `${app}/site-a.example.com-app-entry.slice`;
+  const frozen = { 'cgroup.freeze': '1' };
+  group(app, frozen);
+  group(entry, frozen);
+  group(`${entry}/${scope}`, { ...frozen, frozen: true, 'cgroup.procs': '7\n' });
+  group(`${app}/docker-${'1'.repeat(64)}.scope`, { ...frozen, 'cgroup.procs': '8\n' });
+  t.is(runState(app), 'frozen');
+  t.is(containerPid(app), '7');
+  thawNow({ appCgroup: app });
+  for (const file of [app, entry, `${entry}/${scope}`]) t.is(readFileSync(`${file}/cgroup.freeze`, 'utf8'), '0', file);
 });

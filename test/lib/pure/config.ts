@@ -31,7 +31,7 @@ function refusesKey(text: string, ...lines: string[]): void {
   refuses(`a site with ${text.replaceAll('\n', ' ↵ ')}`, 'site', `domain: example.com\n${text}\n`, ...lines);
 }
 
-const siteKeys = 'domain, aliases, app, image, port, env, volumes, limits, ready, stop, idle, jobs, dump, hooks, exclude, listen, secrets, backup, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, enabled, address';
+const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
 const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax';
 
 test('all keys of a site are read', (t) => {
@@ -84,15 +84,15 @@ refusesKey('Port: 80', `2: Port: unknown key; allowed: ${siteKeys}`);
 refusesKey('limits:\n  memory_max: 1G', `3: limits.memory_max: unknown key; allowed: ${limitKeys}`);
 refusesKey('ready: {Path: /}', '2: ready.Path: unknown key; allowed: path, tcp, timeout');
 refusesKey('stop:\n  signal: x', '3: stop.signal: unknown key; allowed: timeout');
-refuses('an unknown key of sitegen.yaml', 'defaults', 'a: 1\n', '1: a: unknown key; allowed: network, defaults, machine, router, acme, backup, adopt, alerts');
+refuses('an unknown key of sitegen.yaml', 'defaults', 'a: 1\n', '1: a: unknown key; allowed: network, defaults, machine, router, acme, mail, backup, adopt, alerts, doctor');
 refuses('an unknown key of network', 'defaults', 'network:\n  site: x\n', '2: network.site: unknown key; allowed: sites, containers');
 refuses('an unknown key of alerts', 'defaults', 'alerts:\n  mail: x\n', '2: alerts.mail: unknown key; allowed: command, webhook, email');
 refuses('an unknown key of defaults', 'defaults', 'defaults:\n  image: x\n', '2: defaults.image: unknown key; allowed: app, limits, ready, stop, idle');
 refuses('an unknown key three levels down', 'defaults', 'defaults:\n  limits:\n    foo: 1\n', `3: defaults.limits.foo: unknown key; allowed: ${limitKeys}`);
 refuses('an unknown key of defaults.ready', 'defaults', 'defaults:\n  ready: {path: /}\n', '2: defaults.ready.path: unknown key; allowed: timeout');
 refuses('an unknown key of defaults.stop', 'defaults', 'defaults:\n  stop:\n    x: 1\n', '3: defaults.stop.x: unknown key; allowed: timeout');
-refuses('an unknown key of an app', 'app', 'description: x\nimage: x\ndomain: x\n', '3: domain: unknown key; allowed: description, build, image, port, env, volumes, limits, ready, stop, idle, jobs, dump, hooks, exclude');
-refuses('an unknown key of an app\'s build', 'app', 'description: x\nbuild:\n  x: 1\n', '3: build.x: unknown key; allowed: hostFiles');
+refuses('an unknown key of an app', 'app', 'description: x\nimage: x\ndomain: x\n', '3: domain: unknown key; allowed: schema, description, tested, warning, upstream, notes, size, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude');
+refuses('an unknown key of an app\'s build', 'app', 'description: x\nbuild:\n  x: 1\n', '3: build.x: unknown key; allowed: pull, build, base, hostFiles, tar, name');
 
 test('every fault of a file is told at once', (t) => {
   t.deepEqual(refusal('site', 'domain: example.com\nport: 0\nready:\n  bogus: 1\n  other: 2\nenabled: 1\n'), [
@@ -156,10 +156,10 @@ test('volumes of an app are checked like a site\'s', (t) => {
   t.deepEqual(refusal('app', 'description: x\nimage: x\nvolumes:\n  - a:/a\n  - a/b:/b\n'), ['5: volumes.1: "a/b" lies inside "a": use directories beside each other']);
 });
 
-refuses('an app without image and build', 'app', 'description: x\n', '1: needs either build or image');
-refuses('an app with image and build', 'app', 'description: x\nimage: x\nbuild: {}\n', '1: needs either build or image');
+refuses('an app without image and build', 'app', 'description: x\n', '1: needs image');
+refuses('an app with image and build', 'app', 'description: x\nimage: x\nbuild: {}\n', '3: build: stands beside image: keep one');
 refuses('an app without a description', 'app', 'image: x\n', '1: description: is missing; allowed: text');
-refuses('a host file that is not absolute', 'app', 'description: x\nbuild:\n  hostFiles:\n    a: bin/a\n', '4: build.hostFiles.a: "bin/a" invalid string: must start with "/"');
+refuses('a host file that is not absolute', 'app', 'description: x\nbuild:\n  hostFiles:\n    a: bin/a\n', '4: build.hostFiles.a: "bin/a" is not an absolute path');
 
 refuses('a range that is none', 'defaults', 'network:\n  sites: x\n', '2: network.sites: "x" is not an IPv4 range; write an IPv4 range such as 10.213.0.0/16');
 refuses('a range with host bits', 'defaults', 'network: {containers: 10.1.2.3/16}\n', '1: network.containers: "10.1.2.3/16" has host bits set: write 10.1.0.0/16; write an IPv4 range such as 10.213.0.0/16');

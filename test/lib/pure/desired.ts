@@ -72,21 +72,22 @@ test('every limit of the schema has its name in units', (t) => {
 });
 
 test('what no file says is built in', (t) => {
-  const { workload, entry, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
+  const { workload, entry, mail, ...site } = resolveTexts({ site: 'domain: example.com\nimage: x\n' });
   t.deepEqual(site, { domain: 'example.com', aliases: [], redirects: [], enabled: true, recordedAddress: undefined, unixUpstream: undefined, exclude: [], backedUp: true });
+  t.deepEqual(mail, { relay: undefined, from: undefined, perHour: 100, maxBytes: 25 * 1024 ** 2, otherEmail: undefined, gateway: '10.214.0.1' });
   t.deepEqual(entry, {
     targets: new Map([['', { kind: 'address' }]]), passthrough: undefined, www: 'redirect', http: 'redirect', certificate: 'acme', hsts: 'max-age=15552000',
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
     allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
   });
-  t.deepEqual(workload, { image: { reference: 'x' }, port: 80, listen: [], env: {}, mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, rename: undefined } });
+  t.deepEqual(workload, { image: { reference: 'x' }, program: undefined, project: undefined, port: 80, listen: [], env: {}, missingSecrets: [], owners: {}, updates: 'report', mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, upgrade: undefined, rename: undefined } });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
 });
 
 test('an image that an app builds is known by the app', (t) => {
   const site = resolveTexts({ site: 'domain: example.com\napp: own\n', app: 'description: x\nbuild: {hostFiles: {busybox: /usr/bin/busybox}}\n' });
-  t.deepEqual(workloadOf(site).image, { app: 'own', build: { hostFiles: { busybox: '/usr/bin/busybox' } } });
+  t.deepEqual(workloadOf(site).image, { app: 'own', build: '.', base: undefined, hostFiles: { busybox: '/usr/bin/busybox' }, pin: undefined });
 });
 
 test('a site without image and app is an error that names it', (t) => {

@@ -221,7 +221,7 @@ test('the example in the documentation is valid, and what it says is built in is
   const [, example = ''] = /^```yaml\n(.*?)^```$/ms.exec(text) ?? [];
   t.deepEqual(workloadOf(resolveTexts({ site: example })).jobs.map(({ name }) => name), ['cron', 'report']);
   const rows = [...text.matchAll(/^\| `(\w+)` \|(.*?)\|/gm)].map(([, key, value]) => [key, value?.trim()]);
-  t.deepEqual(rows, [['calendar', ''], ['command', ''], ['user', 'the container\'s own'], ['timeout', builtIn.jobTimeout], ['persistent', 'true'], ['delay', builtIn.jobDelay]]);
+  t.deepEqual(rows, [['calendar', ''], ['command', ''], ['user', 'the container\'s own'], ['service', 'the entrypoint'], ['timeout', builtIn.jobTimeout], ['persistent', 'true'], ['delay', builtIn.jobDelay]]);
   const [, calendars = ''] = /## Times\n(.*?)^```$/ms.exec(text) ?? [];
   for (const [, cell = ''] of calendars.matchAll(/^\| (`.*?`) \|/gm)) for (const [, calendar = ''] of cell.matchAll(/`(.*?)`/g)) t.is(calendarFault(calendar), undefined, calendar);
 });

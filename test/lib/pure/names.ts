@@ -116,6 +116,7 @@ test('a short name is nobody\'s domain, and its own', (t) => {
 test('all names of a domain', (t) => {
   const slice = String.raw`site-my\x2dsite.org.slice`;
   const appSlice = String.raw`site-my\x2dsite.org-app.slice`;
+  const entrySlice = appSlice.replace(/\.slice$/, '-entry.slice');
   t.deepEqual(siteNames('my-site.org'), {
     domain: 'my-site.org',
     id: 'my-site.org',
@@ -131,12 +132,18 @@ test('all names of a domain', (t) => {
     slice,
     appSlice,
     units: [slice, appSlice, 'site-my-site.org.service', 'site-my-site.org.socket'],
+    processUnit: 'sitegen-process@my-site.org.service',
+    processSocket: 'sitegen-process@my-site.org.socket',
+    environmentFile: '/var/lib/sitegen/processes/my-site.org',
+    moreUnits: [entrySlice, 'sitegen-process@my-site.org.service', 'sitegen-process@my-site.org.socket'],
     container: 'site-my-site.org',
     cidFile: '/var/lib/sitegen/containers/my-site.org',
     settingsFile: '/etc/sitegen/sites/my-site.org.yaml',
     siteDir: '/var/lib/sitegen/sites/my-site.org',
     dataDir: '/var/lib/sitegen/sites/my-site.org/data',
     metaDir: '/var/lib/sitegen/sites/my-site.org/meta',
+    secretsFile: '/var/lib/sitegen/sites/my-site.org/meta/made-secrets.json',
+    imageFile: '/var/lib/sitegen/sites/my-site.org/meta/image',
     repository: '/var/lib/sitegen/git/my-site.org.git',
     backupState: '/var/lib/sitegen/backup/my-site.org.json',
     backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
@@ -160,6 +167,8 @@ test('all names of a domain', (t) => {
     stateLock: '/run/sitegen/sites/my-site.org.state',
     cgroup: `/sys/fs/cgroup/site.slice/${slice}`,
     appCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}`,
+    entrySlice,
+    entryCgroup: `/sys/fs/cgroup/site.slice/${slice}/${appSlice}/${entrySlice}`,
     certDir: '/var/lib/sitegen/certs/my-site.org',
     routerCert: '/var/lib/sitegen/router/certs/my-site.org.pem',
     acceptedCert: '/var/lib/sitegen/acme/my-site.org.pem',

@@ -82,10 +82,10 @@ test('sums are made by site', (t) => {
 });
 
 test('metrics have one line a value, and quote what labels cannot have', (t) => {
-  const text = renderMetrics([{ site: 'a.example.com', traffic: some({ requests: 5, bytesOut: 7 }), state: 'awake' }, { site: 'b"\\\n', traffic: noTraffic, state: undefined }], true);
+  const text = renderMetrics([{ site: 'a.example.com', traffic: some({ requests: 5, bytesOut: 7 }), state: 'awake', mail: { taken: 3, delivered: 2, lost: 1, limited: 0, waiting: 4 } }, { site: 'b"\\\n', traffic: noTraffic, state: undefined }], true);
   t.true(text.startsWith('# HELP sitegen_router_up '));
   for (const line of ['sitegen_router_up 1', 'sitegen_site_requests_total{site="a.example.com"} 5', 'sitegen_site_bytes_total{site="a.example.com",direction="out"} 7',
-    'sitegen_site_state{site="a.example.com",state="awake"} 1', 'sitegen_site_wakes_total{site="b\\"\\\\\\n"} 0']) t.true(text.split('\n').includes(line), line);
+    'sitegen_site_state{site="a.example.com",state="awake"} 1', 'sitegen_site_mail_total{site="a.example.com",outcome="delivered"} 2', 'sitegen_site_mail_waiting{site="a.example.com"} 4', 'sitegen_site_wakes_total{site="b\\"\\\\\\n"} 0']) t.true(text.split('\n').includes(line), line);
   t.is(text.split('\n').filter((line) => line.startsWith('sitegen_site_state')).length, 1);
   t.true(renderMetrics([], false).includes('\nsitegen_router_up 0\n'));
 });

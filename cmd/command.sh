@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /usr/bin/env node /usr/lib/sitegen/sitegen.mjs "$@"

@@ -1,0 +1,58 @@
+/** What `sitegen doctor` looks at, by id; the ids stand in settings (`doctor.ignore`), so none is ever given another meaning. */
+export const checks = {
+  'operating-system': 'Debian 12 or later, or Ubuntu 24.04 or later',
+  kernel: 'version, for what it can do with frozen sites',
+  cgroup: 'cgroup v2 alone, with the controllers that limits need',
+  'systemd-version': 'version of systemd',
+  node: 'version of the Node that units run',
+  programs: 'programs that sitegen runs',
+  clock: 'clock: synchronised, and not behind what was written before',
+  'reboot-required': 'updates that wait for a reboot',
+  'kernel-limits': 'limits of the kernel that many containers meet (/etc/sysctl.d/60-sitegen.conf)',
+  'open-files': 'files that are open on the machine',
+  memory: 'memory, and what sites may hold of it',
+  swap: 'swap or zram, which frozen sites go out to',
+  'disk-space': 'space on each disk that sitegen uses',
+  inodes: 'inodes on each disk that sitegen uses',
+  'disk-writable': 'disks that cannot be written to',
+  settings: 'settings of the machine and of all sites',
+  'file-modes': 'files with keys and secrets that others can read',
+  units: 'sitegen\'s own units: there, as installed and at work',
+  'daemon-reload': 'unit files that systemd has not read',
+  'failed-units': 'sitegen\'s units that have failed',
+  alarms: 'open alarms',
+  alerts: 'where alarms go besides the journal',
+  locks: 'locks that nobody holds, or somebody for long',
+  docker: 'Docker: answers, and is recent enough',
+  'docker-cgroup': 'Docker\'s cgroup driver',
+  'docker-storage': 'Docker\'s storage driver',
+  'docker-log': 'Docker\'s log drivers',
+  'docker-network': 'Docker\'s network for the sites',
+  'address-ranges': 'address ranges that others use too',
+  'bridge-ports': 'containers on the bridge, which has about 1,000 ports',
+  'left-overs': 'units and containers of ours whose settings are gone',
+  rules: 'route and nftables rules of the sites',
+  'ip-forward': 'forwarding between networks, by which containers reach others',
+  firewall: 'firewalls that keep visitors out',
+  ports: 'ports 80 and 443',
+  router: 'the router, and what it knows',
+  ipv4: 'IPv4: an address and a way out',
+  ipv6: 'IPv6: an address and a way out',
+  resolver: 'name servers that this machine asks',
+  acme: 'the certificate authority: reachable, and told who you are',
+  dns: 'DNS of each name against this server\'s addresses',
+  certificate: 'certificate of each site',
+  site: 'state of each site',
+  drift: 'differences between settings and machine',
+  'backup-servers': 'two backup servers that do not share a fate',
+  'backup-reachable': 'each backup server answers, lets this one in and has its pinned host key',
+  backup: 'backup of each site: there, recent, on all servers',
+  rehearsal: 'each site\'s last rehearsal of a restore',
+} as const;
+
+export type CheckId = keyof typeof checks;
+
+/** True for an id that settings may name. */
+export function isCheckId(text: string): text is CheckId {
+  return Object.hasOwn(checks, text);
+}
