@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { connectDocker, type ContainerEnd, type ContainerState, type Docker } from '../effects/docker.ts';
 import { namesIn, readIfThere } from '../effects/files.ts';
 import { killRun, processStates, runPiped, startUnit, stopUnit, userExists } from '../effects/process.ts';
-import { SitegenError } from '../pure/errors.ts';
+import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, processId, processNames } from '../pure/names.ts';
 import { domainOfProcess, processHash, siteIdOf, userOf } from '../pure/process.ts';
 import { runArguments, startFault, type ProcessState } from '../pure/process-state.ts';
@@ -88,12 +88,17 @@ function endOf(state: ProcessState | undefined): ContainerEnd {
   return { running, pid, exitCode, finishedAt, outOfMemory, error: fault ?? '' };
 }
 
+/** A program that has ended before systemd took it for started; it would again. */
+export class ProgramError extends SitegenError {}
+
+/** @throws ProgramError when the program is to blame, and SitegenError when systemd did not come to it */
 async function startProgram(unit: string): Promise<void> {
   try {
     await startUnit(unit);
   } catch (error) {
     const { exitCode, error: fault } = endOf((await processStates([unit])).get(unit));
-    throw new SitegenError(fault === '' ? `its program could not be started: exit code ${exitCode}` : `its program could not be started: ${fault}`, { hint: `look at: systemctl status ${unit}`, cause: error });
+    const [Kind, reason] = exitCode === 0 ? [SitegenError, reasonOf(error)] : [ProgramError, fault === '' ? `exit code ${exitCode}` : fault];
+    throw new Kind(`its program could not be started: ${reason}`, { hint: `look at: systemctl status ${unit}`, cause: error });
   }
 }
 

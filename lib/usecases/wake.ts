@@ -15,7 +15,7 @@ import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
 import { firstStart, needsFirstStart } from './first-start.ts';
 import { isIncomplete, ServiceError, startSite } from './project.ts';
-import { connectRunner, isProgram } from './runner.ts';
+import { connectRunner, isProgram, ProgramError } from './runner.ts';
 import { settleSite } from './swap.ts';
 import { loadSettings, loadTemplates, takenOffsets } from './settings.ts';
 
@@ -65,7 +65,7 @@ async function startLocked(request: WakeRequest): Promise<Phases> {
       if (!started) await startSite(docker, want, id, request.deadline);
       return { create: created - began, start: Date.now() - created };
     } catch (error) {
-      if (error instanceof FinalError || error instanceof ServiceError || Date.now() + 500 > request.deadline) throw error;
+      if (error instanceof FinalError || error instanceof ServiceError || error instanceof ProgramError || Date.now() + 500 > request.deadline) throw error;
       if (!renewed && /network \S* ?not found/.test(reasonOf(error))) {
         // "docker network prune" takes the network of sleeping sites; their containers ask for the
         // old one by its id, so they have to be made anew.
