@@ -65,7 +65,8 @@ export interface IntakeOptions extends IntakeHandlers {
 export async function serveIntake(where: { fd: number } | { host: string; port: number }, options: IntakeOptions): Promise<Intake> {
   const { begin, report } = options;
   const losses = new Map<string, AbortController>();
-  const sessionOf = ({ id, remoteAddress, hostNameAppearsAs }: SMTPServerSession): Session => ({ id, address: remoteAddress.replace(/^::ffff:/i, ''), helo: typeof hostNameAppearsAs === 'string' ? hostNameAppearsAs : '' });
+  // One that has gone or talked before it was greeted has no address, whatever the library's types say.
+  const sessionOf = ({ id, remoteAddress, hostNameAppearsAs }: SMTPServerSession): Session => ({ id, address: (remoteAddress as string | undefined)?.replace(/^::ffff:/i, '') ?? '', helo: typeof hostNameAppearsAs === 'string' ? hostNameAppearsAs : '' });
   const refusalOf = (error: unknown): Refusal => {
     if (error instanceof Refusal) return error;
     report(error);

@@ -18,16 +18,18 @@ guestTest('a site answers nobody but its host, and containers reach neither each
   const { awake, asleep, from, host, link } = scene;
   const sites = [asleep.site, ...awake.map(({ site }) => site)];
   const containers = awake.map(({ container }) => container);
-  const outside = `${link.neighbour}:8080`;
+  const [outside, metadata] = [`${link.neighbour}:8080`, '169.254.169.254:8080'];
   const [byNeighbour, byStranger, byContainer] = await Promise.all([
     reached(guest, from.neighbour, [...sites, ...containers, `${link.host}:8080`]),
     reached(guest, from.stranger, [...sites, ...containers, outside]),
     // The other site's container, but not its own, which is no way out.
-    reached(guest, from.container, [...sites, ...containers.slice(1), ...host, '10.214.0.1:80', outside]),
+    reached(guest, from.container, [...sites, ...containers.slice(1), ...host, '10.214.0.1:80', outside, metadata]),
   ]);
   t.deepEqual(byNeighbour, [`${link.host}:8080`]);
   t.deepEqual(byStranger, [outside]);
   t.deepEqual(byContainer, ['10.214.0.1:80', outside]);
+  t.deepEqual(await reached(guest, '', [metadata]), [metadata], 'the machine itself gets its credentials');
+  t.is(await guest.sh(`docker exec site-one.example.com /bin/busybox find / \\( -path /proc -o -path /sys \\) -prune -o \\( -name docker.sock -o -path '*sitegen*' \\) -print 2>/dev/null || true`), '', 'neither Docker nor what belongs to other sites is within it');
 
   t.is(await guest.sh(`systemctl show -P InactiveExitTimestamp site-${asleep.domain}.service`), '', 'nobody has woken it');
   t.deepEqual(await reached(guest, '', [...sites, ...containers]), [...sites, ...containers].sort());
@@ -125,6 +127,9 @@ async function withScene(guest: Guest, body: (scene: Scene) => Promise<void>): P
       ip -n neighbour addr add ${link.neighbour}/24 dev eth0
       ip -n neighbour link set eth0 up
       ip -n neighbour route add default via ${link.host}
+      # As a cloud's metadata service has it.
+      ip -n neighbour addr add 169.254.169.254/32 dev eth0
+      ip route add 169.254.169.254/32 dev neighbour0
       ip -n neighbour route add ${two.address} dev eth0
       systemd-run --quiet --collect --unit=test-8080 busybox httpd -f -p 8080
       systemd-run --quiet --collect --unit=test-80 busybox httpd -f -p 10.214.0.1:80

@@ -56,10 +56,22 @@ async function tearDown(guest: Guest): Promise<void> {
     rm -rf /var/lib/sitegen/mail/spool/queue/* /var/lib/sitegen/mail/spool/in/*`);
 }
 
-/** Speaks SMTP in the site's container, with its busybox; gives all answers. */
+/** Speaks SMTP in the site's container, with its busybox, once it has been greeted; gives all answers. */
 function speak(guest: Guest, lines: readonly string[], port = 25): Promise<string> {
-  const script = lines.map((line) => `sleep 0.3; printf '%s\\r\\n' '${line}'`).join('; ');
-  return guest.sh(`docker exec site-${domain} sh -c "{ sleep 1; ${script.replaceAll('"', '\\"')}; sleep 1; } | nc -w 8 mail.sitegen.internal ${port}" || true`);
+  const script = `
+    trap "" PIPE
+    cd /dev/shm
+    rm -f in out
+    mkfifo in
+    nc -w 8 mail.sitegen.internal ${port} <in >out &
+    exec 3>in
+    for i in $(seq 100); do grep -q ^220 out && break; sleep 0.1; done
+    ${lines.map((line) => `sleep 0.3; printf "%s\\r\\n" "${line}" >&3`).join('\n    ')}
+    sleep 1
+    exec 3>&-
+    wait
+    cat out`;
+  return guest.sh(`docker exec site-${domain} sh -c '${script}' || true`);
 }
 
 const message = (subject: string, to = 'somebody@example.net', from = `info@${domain}`) =>
