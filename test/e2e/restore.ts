@@ -100,7 +100,7 @@ guestTest('a site goes back to an earlier backup, its dump is loaded, and what i
 
     const third = await live(guest, address, 'other');
     await guest.sh(`${git} -C ${repository} merge-base --is-ancestor ${second} ${third}; ${git} -C ${repository} merge-base --is-ancestor ${saved} ${third}`);
-    await until('both servers have it', async () => (await backupOf(guest, domain)).state === 'well', 30_000);
+    await until('both servers have it', async () => (await backupOf(guest, domain)).state === 'well', 60_000);
     t.is((await guest.sitegen('restore', domain, '--at', saved.slice(0, 10), '--force')).code, 0);
     t.is(await page(guest, address, '/db/store'), 'installed\nfirst\nsecond\nthird');
   });
@@ -196,14 +196,14 @@ guestTest('servers that have gone apart are shown, and the one that is chosen en
     t.is(code, 0, stderr);
     t.is(await page(guest, address, '/files/page'), 'first');
     await live(guest, address, 'second');
-    await until('both servers have it, and nothing was forced', async () => (await backupOf(guest, domain)).state === 'well', 30_000);
+    await until('both servers have it, and nothing was forced', async () => (await backupOf(guest, domain)).state === 'well', 60_000);
   });
 });
 
 guestTest('of a server whose repository is damaged the other is taken', async (t, guest) => {
   await withSite(guest, async (address) => {
     const commit = await live(guest, address, 'first');
-    await until('both servers have it', async () => (await backupOf(guest, domain)).state === 'well', 30_000);
+    await until('both servers have it', async () => (await backupOf(guest, domain)).state === 'well', 60_000);
     await guest.sh(`
       sitegen stop ${domain}; rm -rf ${repository} ${data}
       file=$(find ${servers[0]?.directory ?? ''}/${domain}.git/objects -type f -printf '%s %p\\n' | sort -n | tail -1 | cut -d' ' -f2); chmod u+w "$file"; : > "$file"`);
