@@ -36,7 +36,9 @@ net.createServer((socket) => {
 async function setUp(guest: Guest, more = ''): Promise<string> {
   await write(guest, '/tmp/sink.mjs', sink);
   await guest.sh(`
-    systemctl stop sitegen-test-sink 2>/dev/null || true; rm -f /tmp/sink.txt
+    systemctl stop sitegen-test-sink sitegen-mail.service 2>/dev/null || true; rm -f /tmp/sink.txt
+    # What others have sent in this hour.
+    rm -rf /run/sitegen-mail/*
     systemd-run --quiet --collect --unit sitegen-test-sink node /tmp/sink.mjs
     cp ${settings} /tmp/sitegen.yaml.before
     printf 'mail: {relay: "smtp://127.0.0.1:2500"}\\n' >> ${settings}`);
@@ -188,7 +190,7 @@ guestTest('mail that waits outlives a restart of the machine', async (t, guest) 
 });
 
 guestTest('forwarding addresses are in Postfix\'s map while their sites are there', async (t, guest) => {
-  const map = () => guest.sh('cat /var/lib/sitegen/mail/virtual');
+  const map = async () => `${await guest.sh('cat /var/lib/sitegen/mail/virtual')}\n`;
   await guest.site('forward.example.com', '--redirect', 'https://example.org');
   await guest.sh("printf 'aliases: [forward.example.org]\\nmail: {otherEmail: person@example.net}\\n' >> /etc/sitegen/sites/forward.example.com.yaml; sitegen apply --quiet forward.example.com");
   for (const name of ['forward.example.com', 'forward.example.org']) {
