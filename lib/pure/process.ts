@@ -129,7 +129,7 @@ export function sandboxOf(names: SiteNames, spec: Pick<ProcessSpec, 'cwd' | 'lis
     ...(spec.listenFds ? [] : [['SocketBindAllow', `ipv4:tcp:${own.port}`] as const]),
     // Other sites are reached through the router, as by anybody, or by their own consent.
     // The last is where clouds give their machine's credentials to whoever asks from it.
-    ['IPAddressDeny', [ranges.sites, ranges.containers, loopbackOf(ranges.containers), 'link-local'].join(' ')],
+    ['IPAddressDeny', [ranges.sites, ranges.containers, loopbackOf(ranges.containers), '169.254.0.0/16'].join(' ')],
     ['IPAddressAllow', [own.site, own.address, ...new Set(reachable.map(({ address }) => address))].join(' ')],
   ];
 }

@@ -75,7 +75,7 @@ test('the unit has the program as it is, in the slice that is frozen, and nothin
   t.deepEqual([valuesOf(unit, 'ProtectSystem'), valuesOf(unit, 'PrivateTmp'), valuesOf(unit, 'User')], [['strict'], ['yes'], [userOf(names)]]);
   t.deepEqual([valuesOf(unit, 'TemporaryFileSystem'), valuesOf(unit, 'BindPaths')], [['/var/lib/sitegen:ro'], [names.dataDir]]);
   t.deepEqual(valuesOf(unit, 'SocketBindAllow'), ['ipv4:tcp:8080']);
-  t.deepEqual(valuesOf(unit, 'IPAddressDeny'), ['10.213.0.0/16 10.214.0.0/16 127.214.0.0/16 link-local']);
+  t.deepEqual(valuesOf(unit, 'IPAddressDeny'), ['10.213.0.0/16 10.214.0.0/16 127.214.0.0/16 169.254.0.0/16']);
   t.deepEqual(valuesOf(unit, 'IPAddressAllow'), ['10.213.7.9 127.214.7.9 127.214.1.2']);
 });
 
