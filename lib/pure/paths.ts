@@ -68,7 +68,7 @@ export const paths = {
   /** How many sites may start at once, for the shim. */
   startsFile: '/var/lib/sitegen/starts',
   codeDir: '/usr/lib/sitegen',
-  /** Unit files as install.sh has put them into `unitsDir`. */
+  /** Unit files as install.sh has put them into `sharedUnitsDir`. */
   installedUnitsDir: '/usr/lib/sitegen/units',
   /** Limits of the kernel that install.sh raises. */
   sysctlFile: '/etc/sysctl.d/60-sitegen.conf',

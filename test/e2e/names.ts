@@ -77,7 +77,7 @@ guestTest('systemd finds no fault with any unit of ours, whatever the settings s
       stop: { timeout: '1s' },
     }));
     t.is((await guest.sitegen('apply')).stderr, '');
-    const { stdout, stderr, code } = await guest.run(['sh', '-c', 'systemd-analyze verify --man=no /etc/systemd/system/site-* /etc/systemd/system/sitegen-network.service /etc/systemd/system/sitegen-shutdown.service /etc/systemd/system/sitegen-alarm@.service']);
+    const { stdout, stderr, code } = await guest.run(['sh', '-c', 'systemd-analyze verify --man=no /etc/systemd/system/site-* /usr/lib/systemd/system/sitegen-network.service /usr/lib/systemd/system/sitegen-shutdown.service /usr/lib/systemd/system/sitegen-alarm@.service']);
     // Ours only: the distribution's units have complaints of their own.
     t.deepEqual(`${stdout}${stderr}`.split('\n').filter((line) => line.includes('site')), []);
     t.is(code, 0);

@@ -135,7 +135,7 @@ guestTest('changed settings replace a program, a broken one answers 503 with the
     t.is(await ask(guest, address, '/say?text=kept'), 'said');
     await guest.sh(`sed -i 's/\\[node/[no-such-program/' ${file}; sitegen apply --quiet ${domain}`);
     t.is((await guest.get(address)).status, 503);
-    t.regex((await guest.status(domain)).reason ?? '', /no such program/);
+    await until('its failure is over', async () => /no such program/.test((await guest.status(domain)).reason ?? ''));
     await guest.sh(`sed -i 's/\\[no-such-program/[node/' ${file}; sitegen apply --quiet ${domain}`);
     t.is(await ask(guest, address, '/store'), 'kept');
     const fallen = await guest.get(address, { path: '/fall' });

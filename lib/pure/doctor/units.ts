@@ -5,9 +5,12 @@ import { error, of, ok, unlessNone, warning, type Verdict } from './verdict.ts';
 /** A unit file as it was installed, and what became of it. */
 export interface UnitFacts {
   name: string;
-  /** As install.sh has put it there, as it is now (undefined: gone), and where its link belongs by which systemd starts it at boot. */
+  /** As install.sh has put it there, and as it is now (undefined: gone). */
   installed: string;
   present: string | undefined;
+  /** What the admin has in its place. */
+  override: string | undefined;
+  /** Where its link belongs by which systemd starts it at boot. */
   wantedBy: string | undefined;
   linked: boolean;
   /** ActiveState, and LoadState where that is not `loaded`. */
@@ -35,11 +38,12 @@ export function judgeUnits(units: readonly UnitFacts[], unitsDir: string): Verdi
     const { name, installed, present, wantedBy } = unit;
     if (unit.masked) return [error(`${name} is masked`, `systemctl unmask ${name}; then sitegen doctor --fix`)];
     if (present === undefined) return [error(`${name} is missing`, 'run install.sh again', { do: 'install', unit: name })];
+    const replaced = unit.override === undefined ? [] : [warning(`another ${name} stands in for sitegen's, and does not change with an upgrade`, `systemctl revert ${name}; what is to differ goes into a drop-in: systemctl edit ${name}`)];
     const changed = present === installed ? [] : [warning(`${name} is not as it was installed; the next upgrade writes it anew`, `put changes into a drop-in (systemctl edit ${name}), and run install.sh again`)];
     const idle = isStanding(name) && !['active', 'activating', 'reloading'].includes(unit.active) ? [error(`${name} is ${unit.active}`, `systemctl start ${name}; systemctl status ${name} says why it stopped`, { do: 'start', unit: name })] : [];
     const unlinked = isEnabledAtBoot(name) && wantedBy !== undefined && !unit.linked
       ? [error(`${name} is not started at boot`, `systemctl enable ${name}`, { do: 'enable', unit: name, directory: `${unitsDir}/${wantedBy}.wants` })] : [];
-    return [...changed, ...idle, ...unlinked];
+    return [...replaced, ...changed, ...idle, ...unlinked];
   }), `${units.length} are as they were installed`);
 }
 

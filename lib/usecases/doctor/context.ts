@@ -48,13 +48,14 @@ function once<T>(ask: () => Promise<T>): () => Promise<T> {
 }
 
 /** Our unit files as they were installed, and as they are. */
-export async function unitFilePairs(): Promise<{ name: string; installed: string; present: string | undefined }[]> {
+export async function unitFilePairs(): Promise<{ name: string; installed: string; present: string | undefined; override: string | undefined }[]> {
   const names = (await namesIn(paths.installedUnitsDir)).filter((name) => /\.(service|socket|timer|path|slice)$/.test(name));
   const installed = readMany(names.map((name) => `${paths.installedUnitsDir}/${name}`));
   return Promise.all(installed.map(async ({ path, content }) => {
     const name = path.slice(path.lastIndexOf('/') + 1);
-    const at = `${paths.unitsDir}/${name}`;
+    const above = `${paths.unitsDir}/${name}`;
     // A mask is a link to /dev/null.
-    return { name, installed: content, present: await exists(at) ? (await readIfThere(at)) ?? '' : undefined };
+    const override = await exists(above) ? (await readIfThere(above)) ?? '' : undefined;
+    return { name, installed: content, present: await readIfThere(`${paths.sharedUnitsDir}/${name}`), override };
   }));
 }

@@ -60,7 +60,7 @@ async function carryOut(deps: Deps, fix: Fix, domain: string | undefined, result
       break;
     }
     case 'install': {
-      await writeAtomic({ path: `${paths.unitsDir}/${fix.unit}`, content: await fs.readFile(`${paths.installedUnitsDir}/${fix.unit}`, 'utf8') });
+      await writeAtomic({ path: `${paths.sharedUnitsDir}/${fix.unit}`, content: await fs.readFile(`${paths.installedUnitsDir}/${fix.unit}`, 'utf8') });
       await systemd.reload();
       break;
     }
@@ -73,7 +73,7 @@ async function carryOut(deps: Deps, fix: Fix, domain: string | undefined, result
       break;
     }
     case 'enable': {
-      await linkInto(fix.directory, [`${paths.unitsDir}/${fix.unit}`]);
+      await linkInto(fix.directory, [`${paths.sharedUnitsDir}/${fix.unit}`]);
       break;
     }
     case 'start': {

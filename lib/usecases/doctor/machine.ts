@@ -105,7 +105,7 @@ async function units({ systemd }: Context) {
       wantedBy,
       linked: wantedBy === undefined || !isEnabledAtBoot(pair.name) || await exists(`${paths.unitsDir}/${wantedBy}.wants/${pair.name}`),
       active: unit?.activeState ?? 'inactive',
-      masked: unit?.loadState === 'masked' || pair.present === '',
+      masked: unit?.loadState === 'masked' || pair.override === '',
     };
   })), paths.unitsDir);
 }

@@ -14,12 +14,13 @@ test('what is looked for is among the units that are installed, and can be enabl
   for (const name of installed.filter((each) => isEnabledAtBoot(each))) t.regex(readFileSync(`${folder}/${name}`, 'utf8'), /^WantedBy=\S+$/m, name);
 });
 
-const unit = { name: 'sitegen-renew.timer', installed: 'a', present: 'a', wantedBy: 'timers.target', linked: true, active: 'active', masked: false };
-const units = (change: Partial<typeof unit> | { present: undefined }) => judgeUnits([{ ...unit, ...change }], '/etc/systemd/system');
+const unit = { name: 'sitegen-renew.timer', installed: 'a', present: 'a', override: undefined, wantedBy: 'timers.target', linked: true, active: 'active', masked: false };
+const units = (change: Partial<Omit<typeof unit, 'present' | 'override'>> & { present?: string | undefined; override?: string | undefined }) => judgeUnits([{ ...unit, ...change }], '/etc/systemd/system');
 judges('units as installed', units({}), ['ok', /^1 /]);
 judges('nothing installed', judgeUnits([], '/etc/systemd/system'), ['error', /cannot be told/]);
 judges('a unit that is gone', units({ present: undefined }), ['error', /is missing/, 'install']);
 judges('a unit that somebody has edited', units({ present: 'b' }), ['warning', /not as it was installed/]);
+judges('a unit that stands in for ours', units({ override: 'b' }), ['warning', /another sitegen-renew\.timer stands in/]);
 judges('a masked unit', units({ masked: true, active: 'inactive' }), ['error', /masked/]);
 judges('a timer that does not run, and would not after a boot', units({ active: 'inactive', linked: false }), ['error', /is inactive/, 'start'], ['error', /not started at boot/, 'enable']);
 judges('a timer that is failed', units({ active: 'failed' }), ['error', /is failed/, 'start']);
