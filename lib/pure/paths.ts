@@ -71,7 +71,7 @@ export const paths = {
   /** Unit files as install.sh has put them into `sharedUnitsDir`. */
   installedUnitsDir: '/usr/lib/sitegen/units',
   /** Limits of the kernel that install.sh raises. */
-  sysctlFile: '/etc/sysctl.d/60-sitegen.conf',
+  sysctlFile: '/usr/lib/sysctl.d/60-sitegen.conf',
   networkRules: '/var/lib/sitegen/network.nft',
   networkEnvironment: '/var/lib/sitegen/network.env',
   dockerSocket: '/run/docker.sock',

@@ -101,7 +101,7 @@ const machineFaults: readonly Fault[] = [
 ];
 
 /** In a container the kernel's own limits may belong to its host; then `--fix` cannot raise them. */
-const limitFault: Fault = { what: 'a limit is too low', id: 'kernel-limits', severity: 'warning', found: /max_user_instances is \d+, and 99999999/, plant: 'echo "fs.inotify.max_user_instances = 99999999" >>/etc/sysctl.d/60-sitegen.conf', mend: 'cp /usr/src/sitegen/units/60-sitegen.conf /etc/sysctl.d/' };
+const limitFault: Fault = { what: 'a limit is too low', id: 'kernel-limits', severity: 'warning', found: /max_user_instances is \d+, and 99999999/, plant: 'echo "fs.inotify.max_user_instances = 99999999" >>/usr/lib/sysctl.d/60-sitegen.conf', mend: 'cp /usr/src/sitegen/units/60-sitegen.conf /usr/lib/sysctl.d/' };
 
 guestTest('what is wrong with the machine is found, and put right where that is safe', async (t, guest) => {
   await guest.sh(`${pristine}; systemctl daemon-reload`);

@@ -8,7 +8,7 @@ export const checks = {
   programs: 'programs that sitegen runs',
   clock: 'clock: synchronised, and not behind what was written before',
   'reboot-required': 'updates that wait for a reboot',
-  'kernel-limits': 'limits of the kernel that many containers meet (/etc/sysctl.d/60-sitegen.conf)',
+  'kernel-limits': 'limits of the kernel that many containers meet (/usr/lib/sysctl.d/60-sitegen.conf)',
   'open-files': 'files that are open on the machine',
   memory: 'memory, and what sites may hold of it',
   swap: 'swap or zram, which frozen sites go out to',
