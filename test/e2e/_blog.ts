@@ -1,6 +1,6 @@
 import sharp from 'sharp';
 import { ensureWordpressBase } from './_images.ts';
-import type { Guest } from './_guest.ts';
+import type { Guest } from './_lab.ts';
 import { write } from './_machine.ts';
 
 /** The folder of the admin's own app that stands before the catalogue's WordPress. */

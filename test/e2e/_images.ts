@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { lab, type Guest } from './_guest.ts';
+import { lab, type Guest } from './_lab.ts';
 
 const here = import.meta.dirname;
 
