@@ -23,18 +23,33 @@ export function routerPages(): Map<string, string> {
   return new Map(Object.entries(texts).map(([name, [heading, text]]) => [`${name}.html`, page(heading, heading, text)]));
 }
 
+/**
+ * What our pages look like, in daylight and in the dark, on a wide screen and on a telephone's. All
+ * of it is in the page, as nothing else may answer while a site cannot.
+ */
+export const pageStyle = `  :root { color-scheme: light dark; --paper: #f7f5f1; --ink: #22262a; --soft: #565d64; --mark: #b4543a; }
+  @media (prefers-color-scheme: dark) { :root { --paper: #16191c; --ink: #eae7e1; --soft: #a9afb5; --mark: #e08c6d; } }
+  body { box-sizing: border-box; display: grid; place-items: center; min-height: 100vh; margin: 0; padding: 2rem 1.5rem 12vh; font: 1.125rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+  main { width: 100%; max-width: 34rem; overflow-wrap: anywhere; }
+  main::before { content: ""; display: block; width: 3rem; height: .3rem; margin-bottom: 1.25rem; border-radius: 1rem; background: var(--mark); }
+  h1 { margin: 0 0 .75rem; font-size: clamp(1.5rem, 6vw, 2.1rem); line-height: 1.2; text-wrap: balance; }
+  p { margin: 0 0 .75rem; color: var(--soft); text-wrap: pretty; }
+`;
+
 function page(title: string, heading: string, text: string): string {
+  // Without an icon of their own browsers ask the site for one, which would cause one more try to start it.
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>${escapeHtml(title)}</title>
 <style>
-  body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem; color: #222; background: #fafaf7; }
-  h1 { font-size: 1.6rem; }
-</style>
+${pageStyle}</style>
+<main>
 <h1>${escapeHtml(heading)}</h1>
 <p>${escapeHtml(text)}</p>
+</main>
 `;
 }
 

@@ -1,4 +1,4 @@
-import type { Guest } from './_guest.ts';
+import type { Guest } from './_lab.ts';
 
 /**
  * Everything that a site could leave on a machine, a line each: files with owner, mode and

@@ -1,5 +1,5 @@
 import { guestTest, until, type Guest } from './_guest.ts';
-import { buildImage, ensureWordpress } from './_images.ts';
+import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
 const catalogue = ['cozy', 'ghost', 'known', 'lamp', 'nextcloud', 'owncloud', 'trovebox', 'welcome', 'wordpress'];
@@ -82,26 +82,6 @@ guestTest('pruning removes what sitegen has built and no site has, and nobody el
   t.regex((await guest.sitegen('image', 'prune')).stdout, /removed sitegen\/mine:/);
   t.is(await guest.sh('docker images --quiet sitegen/mine | wc -l; rm -r /etc/sitegen/apps/mine'), '0');
   t.is((await guest.run(['docker', 'image', 'inspect', 'others:1'])).code, 0);
-});
-
-guestTest('WordPress of the catalogue installs itself, and its post is there after a sleep', async (t, guest) => {
-  const domain = 'blog.example.com';
-  // Its packages come with the base, as the guest reaches no mirror.
-  await ensureWordpress(guest);
-  const base = await guest.sh("docker images --format '{{.Repository}}:{{.Tag}}' test/wordpress-base | head -1");
-  await guest.sh(`cp -r /usr/lib/sitegen/templates/apps/wordpress /etc/sitegen/apps/; sed -i 's|^  base: .*|  base: "${base}"|' /etc/sitegen/apps/wordpress/app.yaml`);
-  try {
-    const address = await guest.site(domain, '--app', 'wordpress');
-    const ask = (path: string, ...more: string[]) => guest.sh(`curl --silent --max-time 180 --header 'Host: ${domain}' --header 'X-Forwarded-Proto: https' ${more.join(' ')} 'http://${address}${path}'`, { timeoutMs: 200_000 });
-    t.regex(await ask('/wp-login.php'), /name="log"/);
-    const { ADMIN_PASSWORD = '' } = JSON.parse((await guest.sitegen('secrets', domain, '--json')).stdout) as Record<string, string>;
-    t.regex(await ask('/wp-login.php', '--include', `--data-urlencode log=admin --data-urlencode pwd=${ADMIN_PASSWORD}`), /wordpress_logged_in_/);
-    t.regex(await ask('/'), /blog\.example\.com/);
-    t.is((await guest.sitegen('stop', domain)).code, 0);
-    t.regex(await ask('/wp-login.php'), /name="log"/);
-  } finally {
-    await guest.sh('rm -rf /etc/sitegen/apps/wordpress');
-  }
 });
 
 /**
