@@ -2,6 +2,18 @@
 # Runs the push of a site, four of the machine at once at most: when a server is back after a day,
 # all sites have something for it, and each push takes a hundred megabytes. Those that wait take none.
 # Which of the four is waited for depends on the site, so a long push holds up a quarter of the others.
+if [ "$1" = again ]; then
+  # The last that the unit does: to start a unit that is at work starts nothing, while one that is ending
+  # is started again. So what was committed since the push has looked is pushed now.
+  pushed=/run/sitegen/sites/$2.pushed
+  [ -e "$pushed" ] || exit 0
+  read -r commit <"$pushed"
+  rm -f "$pushed"
+  [ "$EXIT_STATUS" = 0 ] || exit 0
+  head=$(git --git-dir "/var/lib/sitegen/git/$2.git" rev-parse --quiet --verify refs/heads/main) || exit 0
+  [ "$head" = "$commit" ] || exec systemctl start --quiet --no-block "sitegen-push@$2.service"
+  exit 0
+fi
 program='/usr/bin/env node /usr/lib/sitegen/push.mjs'
 for slot in 0 1 2 3; do
   # shellcheck disable=SC2086

@@ -1,3 +1,4 @@
+import { writeAtomic } from '../lib/effects/files.ts';
 import { reasonOf, SitegenError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { worked } from '../lib/usecases/alarm.ts';
@@ -15,11 +16,13 @@ try {
     console.error(`${id}: there is no such site any more`);
   } else {
     const { domain } = file;
-    const { done, lines } = await pushSite(domain, await pushDeps((line) => { console.log(line); }));
+    const { done, lines, commit } = await pushSite(domain, await pushDeps((line) => { console.log(line); }));
     // The "<3>" makes it an error in the journal (sd-daemon(3)).
     for (const line of lines) console.log(`${done ? '' : '<3>'}${domain}: ${line}`);
     if (done) await worked(siteNames(domain).pushUnit, new Date());
     else process.exitCode = again;
+    // For what the unit does last: a commit that came since has asked systemd for a push while one was going on.
+    if (done && commit !== undefined) await writeAtomic({ path: siteNames(domain).pushedFile, content: `${commit}\n` });
   }
 } catch (error) {
   if (!(error instanceof SitegenError)) throw error;

@@ -76,6 +76,8 @@ export interface SiteNames extends ProcessNames {
   dumpLock: string;
   /** flock(2): held while its commits are pushed. */
   pushLock: string;
+  /** Which commit a push that is about to end was about. */
+  pushedFile: string;
   /** There, with a word a line, while the first container has to install the site or load its dump.
    * In the site's own tree, so that whatever replaces the data brings its own. */
   pendingFile: string;
@@ -201,6 +203,7 @@ export function siteNames(domain: string): SiteNames {
     stateLock: `${paths.runDir}/sites/${id}.state`,
     dumpLock: `${paths.runDir}/sites/${id}.dump`,
     pushLock: `${paths.runDir}/sites/${id}.push`,
+    pushedFile: `${paths.runDir}/sites/${id}.pushed`,
     pendingFile: `${siteDir}/meta/pending`,
     secretsFile: `${siteDir}/meta/made-secrets.json`,
     imageFile: `${siteDir}/meta/image`,

@@ -38,6 +38,8 @@ export interface Pushed {
   done: boolean;
   /** One about each server. */
   lines: string[];
+  /** The commit that it was about; undefined where there is nothing to push any more. */
+  commit?: string;
 }
 
 /**
@@ -79,9 +81,9 @@ export async function pushAll(names: SiteNames, deps: PushDeps): Promise<Pushed>
     if (commit === last) break;
     last = commit;
     const outcomes = await Promise.all(deps.servers.map((server) => pushTo(names, commit, server, deps)));
-    result = { done: outcomes.every(({ done }) => done), lines: outcomes.map(({ line }) => line) };
+    result = { commit, done: outcomes.every(({ done }) => done), lines: outcomes.map(({ line }) => line) };
     // Whoever has lost the site has nothing to push any more.
-    if (outcomes.some(({ fenced }) => fenced)) return { ...result, done: true };
+    if (outcomes.some(({ fenced }) => fenced)) return { done: true, lines: result.lines };
   }
   return result;
 }

@@ -20,6 +20,22 @@ guestTest('both servers get each commit, in repositories made by the first push,
   t.is(await guest.sh(`systemctl is-active ${retry} || true; stat -c %a /etc/sitegen/keys/server`), 'inactive\n600');
 });
 
+guestTest('a commit that comes while a push is about to end is pushed, too', async (t, guest) => {
+  // Between its last look and its end, which takes long here.
+  await guest.sh(`mkdir -p /run/systemd/system/${push}.d; printf '[Service]\\nExecStartPost=/bin/sleep 8\\n' >/run/systemd/system/${push}.d/slow.conf; systemctl daemon-reload`);
+  try {
+    const first = await commit(guest, 'echo one >index.html');
+    await until('the first is there', async () => await headOf(guest) === first && await headOf(far) === first, 30_000);
+    t.is(await guest.sh(`systemctl show -P ActiveState ${push}`), 'activating', 'it has not ended');
+    const second = await commit(guest, 'echo two >index.html');
+    t.is(await guest.sh(`systemctl show -P ActiveState ${push}`), 'activating');
+    await until('the second is there', async () => await headOf(guest) === second && await headOf(far) === second, 30_000);
+    await until('it has ended for good', async () => await guest.sh(`systemctl show -P ActiveState ${push}; ls /run/sitegen/sites/${domain}.pushed 2>/dev/null || true`) === 'inactive', 20_000, 500);
+  } finally {
+    await guest.sh(`rm -r /run/systemd/system/${push}.d; systemctl daemon-reload`);
+  }
+});
+
 guestTest('a server that refuses, is silent, or hangs after the login keeps the other from nothing, and gets it when it is back, with nothing new to commit', async (t, guest) => {
   const first = await commit(guest, 'echo one >index.html');
   await pushNow(guest);

@@ -36,6 +36,7 @@ test.serial('each server gets the commit, and one that is down keeps no other', 
   const state = await readState(names);
   t.like(state.servers[one.server.url], { commit: first, acknowledged: true, error: null });
   t.like(state.servers[down.url], { commit: null, acknowledged: false, since: '2026-11-21T19:00:00.000Z' });
+  t.is(result.commit, first);
   t.is(await one.store.head('example.com'), first);
   // Back again, and up to date.
   const two = servers.server('two');
