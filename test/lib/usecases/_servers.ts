@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openStore, type Store, type StoreServer } from '../../../lib/effects/git/store.ts';
@@ -23,8 +23,12 @@ export interface Servers {
   server: (name: string, quota?: number, silentMs?: number) => { server: StoreServer; store: Store; dir: string; repository: string };
 }
 
+const made: string[] = [];
+process.once('exit', () => { for (const directory of made) rmSync(directory, { recursive: true, force: true }); });
+
 export function makeServers(): Servers {
   const directory = mkdtempSync(path.join(tmpdir(), 'sitegen-servers-'));
+  made.push(directory);
   const at = (name: string) => path.join(directory, name);
   const names: SiteNames = {
     ...siteNames('example.com'), repository: at('local.git'), backupState: at('state/example.com.json'), stateLock: at('run/state'), pushLock: at('run/push'), fenceFile: at('state/fence'),
