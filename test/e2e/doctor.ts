@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import { startDns } from './_dns.ts';
-import { guestTest, type Guest } from './_guest.ts';
+import { guestTest, longTest, type Guest } from './_guest.ts';
 import { write } from './_machine.ts';
 import { point, stopPebble } from './_pebble.ts';
 
@@ -103,7 +103,7 @@ const machineFaults: readonly Fault[] = [
 /** In a container the kernel's own limits may belong to its host; then `--fix` cannot raise them. */
 const limitFault: Fault = { what: 'a limit is too low', id: 'kernel-limits', severity: 'warning', found: /max_user_instances is \d+, and 99999999/, plant: 'echo "fs.inotify.max_user_instances = 99999999" >>/usr/lib/sysctl.d/60-sitegen.conf', mend: 'cp /usr/src/sitegen/units/60-sitegen.conf /usr/lib/sysctl.d/' };
 
-guestTest('what is wrong with the machine is found, and put right where that is safe', async (t, guest) => {
+longTest('what is wrong with the machine is found, and put right where that is safe', async (t, guest) => {
   await guest.sh(`${pristine}; systemctl daemon-reload`);
   await plantAll(t, guest, machineFaults);
   await guest.sh(limitFault.plant);
