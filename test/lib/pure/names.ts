@@ -160,6 +160,7 @@ test('all names of a domain', (t) => {
     adoptUnit: 'sitegen-adopt@my-site.org.service',
     dumpLock: '/run/sitegen/sites/my-site.org.dump',
     pushLock: '/run/sitegen/sites/my-site.org.push',
+    pushedFile: '/run/sitegen/sites/my-site.org.pushed',
     dumpUnit: 'sitegen-dump@my-site.org.service',
     dumpTimer: 'sitegen-dump@my-site.org.timer',
     pushUnit: 'sitegen-push@my-site.org.service',
