@@ -72,17 +72,20 @@ begin() {
   local job=$1
   shift
   [[ -n $JOBS_DIR ]] || JOBS_DIR=$(mktemp -d)
+  rm -f "$JOBS_DIR/$job.status"
   set -m
-  unlocked timed "$JOBS_DIR/$job.time" "$@" >"$JOBS_DIR/$job" 2>&1 </dev/null &
+  unlocked timed "$job" "$@" >"$JOBS_DIR/$job" 2>&1 </dev/null &
   set +m
   JOB_PID[$job]=$!
 }
 
-# timed FILE CMD…: leaves there how long it took, as nobody may be waiting for its end.
+# timed JOB CMD…: leaves beside its output how long it took, as nobody may be waiting for its end, and how it
+# ended: of a child whose number another process has got since, bash forgets that.
 timed() {
   local since=$SECONDS status=0
   "${@:2}" || status=$?
-  elapsed "$since" >"$1"
+  elapsed "$since" >"$JOBS_DIR/$1.time"
+  echo "$status" >"$JOBS_DIR/$1.status"
   return "$status"
 }
 
@@ -90,17 +93,19 @@ timed() {
 await() {
   local job=$1 next=$((SECONDS + 5)) status=0 result=''
   printf '%s: %s …' "$ME" "$2" >&2
-  while kill -0 "${JOB_PID[$job]}" 2>/dev/null; do
+  while [[ ! -s $JOBS_DIR/$job.status ]] && kill -0 "${JOB_PID[$job]}" 2>/dev/null; do
     sleep 0.1
     if ((SECONDS >= next)); then
       printf '.' >&2
       next=$((SECONDS + 5))
     fi
   done
-  wait "${JOB_PID[$job]}" || {
-    status=$?
-    result=' failed after'
-  }
+  if [[ -s $JOBS_DIR/$job.status ]]; then
+    read -r status <"$JOBS_DIR/$job.status"
+  else
+    wait "${JOB_PID[$job]}" || status=$?
+  fi
+  ((status == 0)) || result=' failed after'
   printf '%s %s\n' "$result" "$(cat "$JOBS_DIR/$job.time" 2>/dev/null)" >&2
   unset "JOB_PID[$job]"
   return "$status"
