@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { lab, type Guest } from './_guest.ts';
+import { lab, type Guest } from './_lab.ts';
 
 const here = import.meta.dirname;
 
@@ -27,19 +27,30 @@ export async function ensureWordpress(guest: Guest): Promise<string> {
   return ensureDebian(guest, 'wordpress');
 }
 
+/** The same packages alone, as a base to build on. Gives the image's name. */
+export async function ensureWordpressBase(guest: Guest): Promise<string> {
+  return ensurePackages(guest, 'wordpress');
+}
+
 /** Debian's MariaDB, PostgreSQL and SQLite in one container. Gives the image's name. */
 export async function ensureDatabases(guest: Guest): Promise<string> {
   return ensureDebian(guest, 'databases');
 }
 
-/** An image of Debian's packages, made by `_NAME.sh` on this machine, with the files of `fixtures/NAME`. */
-async function ensureDebian(guest: Guest, name: string): Promise<string> {
+/** An image of Debian's packages, made by `_NAME.sh` on this machine. */
+async function ensurePackages(guest: Guest, name: string): Promise<string> {
   const { stdout: tar } = await execa(path.join(here, `_${name}.sh`), { stderr: 'inherit' });
   const base = `test/${name}-base:${path.basename(tar, '.tar.zst')}`;
   if ((await guest.run(['docker', 'image', 'inspect', base])).code !== 0) {
     const unpacked = execa('zstd', ['-dcq'], { input: createReadStream(tar), stdout: 'pipe', buffer: false });
     await unpacked.pipe(lab, ['exec', guest.name, '--', 'docker', 'import', '-', base]);
   }
+  return base;
+}
+
+/** The same with the files of `fixtures/NAME`. */
+async function ensureDebian(guest: Guest, name: string): Promise<string> {
+  const base = await ensurePackages(guest, name);
   const folder = path.join(here, 'fixtures', name);
   const names = await readdir(folder);
   const files = await Promise.all(names.map(async (file) => [file, await readFile(path.join(folder, file), 'utf8')] as const));
