@@ -73,6 +73,6 @@ for (let round = -1; round < Number(rounds); round++) {
     peaks.push(peak / 1024);
   }
 }
-const wakes = execFileSync('journalctl', ['--no-pager', '--output', 'json', '--lines', rounds, 'MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958', `SITEGEN_DOMAIN=${domain}`], { encoding: 'utf8' })
+const wakes = execFileSync('journalctl', ['--no-pager', '--output', 'json', '--lines', rounds, 'MESSAGE_ID=5e4ad4a0a9f54b9c8e3f2d1c0b7a6958', 'SITEGEN_TO=awake', `SITEGEN_DOMAIN=${domain}`], { encoding: 'utf8' })
   .trim().split('\n').map((line) => JSON.parse(line).SITEGEN_PHASES);
 console.log(JSON.stringify({ hit, hand, peaks, wakes }));

@@ -160,7 +160,7 @@ for (const name of catalogue) {
 
 test('a wake may give directories to those who are to own them, and no other wake may', (t) => {
   const service = (settings: string) => unitText(desiredOf({ site: `domain: shop.example.com\nimage: x\nvolumes: [files:/files]\n${settings}` }), 'service');
-  t.regex(service('owners: {files: "33:33"}\n'), /^CapabilityBoundingSet=CAP_CHOWN$/m);
+  t.regex(service('owners: {files: "33:33"}\n'), /^\[Service\]$(?![^]*^\[)[^]*^CapabilityBoundingSet=CAP_CHOWN$/m);
   t.notRegex(service(''), /CAP_CHOWN/);
 });
 
