@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { openGuest } from '../test/e2e/_lab.ts';
 import { execa } from 'execa';
+import { benchApps } from './bench/apps.ts';
 import { benchAwake } from './bench/awake.ts';
 import { benchBackup } from './bench/backup.ts';
 import { benchCold } from './bench/cold.ts';
@@ -10,7 +11,7 @@ import { benchRouter } from './bench/router.ts';
 import { benchScale } from './bench/scale.ts';
 
 /**
- * `npm run bench [-- wake|awake|scale|idle|router|backup]`: boots a guest of its own, but for backups, and prints
+ * `npm run bench [-- wake|apps|awake|scale|idle|router|backup]`: boots a guest of its own, but for backups, and prints
  * ratios within one run, with the raw figures. Absolute times differ from machine to machine and from minute to minute.
  */
 const lab = path.resolve(import.meta.dirname, 'lab');
@@ -20,7 +21,7 @@ const wanted = process.argv.slice(2);
 const runs = (topic: string) => wanted.length === 0 || wanted.includes(topic);
 
 if (runs('backup')) await benchBackup();
-if (['wake', 'awake', 'scale', 'idle', 'router'].some(runs)) await inGuest();
+if (['wake', 'apps', 'awake', 'scale', 'idle', 'router'].some(runs)) await inGuest();
 
 async function inGuest(): Promise<void> {
   await execa(lab, ['up', name], { stdio: ['ignore', 'inherit', 'inherit'] });
@@ -28,6 +29,7 @@ async function inGuest(): Promise<void> {
   try {
     console.log(await guest.sh(`echo "$(nproc) processors, kernel $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"), systemd $(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'), Docker $(docker version --format '{{.Server.Version}}'), Node $(node --version)"`));
     if (runs('wake')) await benchFrozen(guest, rounds, await benchCold(guest, rounds));
+    if (runs('apps')) await benchApps(guest);
     if (runs('awake')) await benchAwake(guest);
     if (runs('scale')) await benchScale(guest);
     if (runs('idle')) await benchIdle(guest);

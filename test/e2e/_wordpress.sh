@@ -5,7 +5,7 @@
 set -euo pipefail
 
 suite=trixie
-packages=wordpress,wordpress-theme-twentytwentyfive,mariadb-server,apache2,libapache2-mod-php,php-mysql,php-xml,curl,msmtp-mta
+packages=wordpress,wordpress-theme-twentytwentyfive,mariadb-server,apache2,libapache2-mod-php,php-mysql,php-sqlite3,php-xml,curl,msmtp-mta
 
 self=$(readlink -f "${BASH_SOURCE[0]}")
 LAB_D=${self%/test/e2e/*}/scripts/lab.d
