@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { guestTest, type Guest } from './_guest.ts';
+import { guestTest, longTest, type Guest } from './_guest.ts';
 import { buildImage, ensureWordpressBase } from './_images.ts';
 
 /**
@@ -53,7 +53,7 @@ for (const [app, standin] of Object.entries(standins)) {
     return `${status} ${body.trim()}`;
   };
 
-  guestTest(`a stand-in for the image of ${app} wakes, is dumped, sleeps and is restored by the app's definition`, async (t, guest) => {
+  (app === 'nextcloud' ? guestTest : longTest)(`a stand-in for the image of ${app} wakes, is dumped, sleeps and is restored by the app's definition`, async (t, guest) => {
     await withStandin(guest, standin, async () => {
       await refusals(t, guest, standin);
       const address = await guest.site(domain, '--app', app, ...await standin.more?.(guest) ?? []);
