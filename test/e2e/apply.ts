@@ -169,7 +169,7 @@ guestTest('a running site is disturbed by nothing but a change of its own contai
     t.is((await slow).status, 200);
 
     // Its own environment: the request in flight is finished first, and then the container is another one.
-    const last = guest.get(address, { path: '/?id=2&ms=3000', timeoutS: 40 });
+    const last = guest.get(address, { path: '/?id=2&ms=9000', timeoutS: 60 });
     await until('the request is there', async () => (await guest.sh(`ss -Htn state established dst ${address}:80`)) !== '');
     await guest.sh(`printf 'env: {NEW: value}\\n' >> ${file(domain)}`);
     t.is((await guest.sitegen('apply')).stdout, `${domain}: applied\n`);
