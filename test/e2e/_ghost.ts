@@ -12,6 +12,8 @@ export interface Ghost {
   visit(path: string): Promise<{ status: number; body: string }>;
   /** The digest of what is served there; throws when it cannot be had. */
   digest(path: string): Promise<string>;
+  /** How many pixels wide the PNG there is. */
+  width(path: string): Promise<number>;
   /** Logs in with the password that `sitegen secrets` tells. @throws Error when it is not the right one */
   logIn(): Promise<void>;
   /** Uploads a picture and publishes a post that shows it; after `logIn`. Gives the paths of both. */
@@ -36,6 +38,8 @@ export function openGhost(guest: Guest, domain: string): Ghost {
     const end = stdout.lastIndexOf('\n');
     return { status: Number(stdout.slice(end + 1)), body: stdout.slice(0, end) };
   };
+  const pipe = async (path: string, into: string) =>
+    guest.sh(`curl --silent --fail --insecure --max-time 180 --resolve ${domain}:443:127.0.0.1 'https://${domain}${path}' | { ${into}; cat >/dev/null; }`, { timeoutMs: 200_000 });
   /** A call of the Admin API, which takes cookies of requests with this origin only. */
   const call = async (path: string, ...more: string[]): Promise<string> => {
     const { status, body } = await ask(`/ghost/api/admin${path}`, '--cookie', jar, '--cookie-jar', jar, '--header', `Origin: https://${domain}`, ...more);
@@ -48,9 +52,9 @@ export function openGhost(guest: Guest, domain: string): Ghost {
   };
   return {
     visit: (path) => ask(path),
-    async digest(path) {
-      return guest.sh(`curl --silent --fail --insecure --max-time 180 --resolve ${domain}:443:127.0.0.1 'https://${domain}${path}' | sha256sum | cut -d' ' -f1`, { timeoutMs: 200_000 });
-    },
+    digest: (path) => pipe(path, "sha256sum | cut -d' ' -f1"),
+    // As its header has it: four bytes, the highest first.
+    width: async (path) => Buffer.from(await pipe(path, 'head --bytes=20 | base64'), 'base64').readUInt32BE(16),
     async logIn() {
       const { ADMIN_PASSWORD: password } = JSON.parse((await guest.sitegen('secrets', domain, '--json')).stdout) as Record<string, string>;
       await guest.sh(`rm -f ${jar}`);
