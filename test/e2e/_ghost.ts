@@ -1,4 +1,3 @@
-import { crc32, deflateSync } from 'node:zlib';
 import { ensureGhostBase, buildImage } from './_images.ts';
 import type { Guest } from './_guest.ts';
 import { write } from './_machine.ts';
@@ -71,24 +70,4 @@ export function openGhost(guest: Guest, domain: string): Ghost {
       return { path: new URL(made.url).pathname, picture: new URL(image.url).pathname };
     },
   };
-}
-
-/** A picture to upload, with colours that run into each other, as PNG. */
-export function colours(width = 900, height = 300): Buffer {
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const frame = Buffer.alloc(8);
-    frame.writeUInt32BE(data.length);
-    frame.writeUInt32BE(crc32(body), 4);
-    return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
-  };
-  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0]);
-  header.writeUInt32BE(width);
-  header.writeUInt32BE(height, 4);
-  // Each row begins with its filter, 0.
-  const rows = Buffer.alloc(height * (1 + 3 * width));
-  for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) rows.set([(255 * x) / width, (255 * y) / height, 128], y * (1 + 3 * width) + 1 + 3 * x);
-  }
-  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1A\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
 }

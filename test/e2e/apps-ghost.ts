@@ -1,6 +1,7 @@
 import type { ExecutionContext } from 'ava';
 import { backupOf, endServers, prepare, startServers } from './_backup.ts';
-import { colours, ensureGhostApp, ghostApp, openGhost, type Ghost } from './_ghost.ts';
+import { hills } from './_blog.ts';
+import { ensureGhostApp, ghostApp, openGhost, type Ghost } from './_ghost.ts';
 import { longTest, until, type Guest } from './_guest.ts';
 import { ensureGhostBase } from './_images.ts';
 
@@ -82,7 +83,7 @@ interface Shown {
 }
 
 async function publish(ghost: Ghost, title: string, name: string): Promise<Shown> {
-  const made = await ghost.publish({ title, text: 'Seen by nobody.', picture: colours(), name });
+  const made = await ghost.publish({ title, text: 'Seen by nobody.', picture: await hills(), name });
   return { title, ...made, digest: await ghost.digest(made.picture) };
 }
 
