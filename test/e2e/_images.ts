@@ -37,6 +37,13 @@ export async function ensureDatabases(guest: Guest): Promise<string> {
   return ensureDebian(guest, 'databases');
 }
 
+/** Debian with Node and two versions of Ghost, an older one and a newer, as a base to build on. Gives the image's name, and theirs. */
+export async function ensureGhostBase(guest: Guest): Promise<{ base: string; versions: string[] }> {
+  const base = await ensurePackages(guest, 'ghost');
+  const folders = await guest.sh(`docker run --rm ${base} ls /opt`);
+  return { base, versions: folders.split('\n').map((name) => name.replace('ghost-', '')).sort() };
+}
+
 /** An image of Debian's packages, made by `_NAME.sh` on this machine. */
 async function ensurePackages(guest: Guest, name: string): Promise<string> {
   const { stdout: tar } = await execa(path.join(here, `_${name}.sh`), { stderr: 'inherit' });
