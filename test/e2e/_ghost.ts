@@ -11,8 +11,8 @@ export interface Ghost {
   visit(path: string): Promise<{ status: number; body: string }>;
   /** The digest of what is served there; throws when it cannot be had. */
   digest(path: string): Promise<string>;
-  /** How many pixels wide the PNG there is. */
-  width(path: string): Promise<number>;
+  /** Whether there is a picture as WebP. */
+  isWebp(path: string): Promise<boolean>;
   /** Logs in with the password that `sitegen secrets` tells. @throws Error when it is not the right one */
   logIn(): Promise<void>;
   /** Uploads a picture and publishes a post that shows it; after `logIn`. Gives the paths of both. */
@@ -21,9 +21,11 @@ export interface Ghost {
 
 /** Has the catalogue's Ghost built on an image with one version of it, as guests reach no registry. */
 export async function ensureGhostApp(guest: Guest, version: string): Promise<void> {
-  const { base } = await ensureGhostBase(guest);
+  const { base, versions } = await ensureGhostBase(guest);
   const from = `test/ghost-${version}:1`;
-  await buildImage(guest, from, { Dockerfile: `ARG BASE\nFROM $BASE\nRUN mkdir /opt/ghost && ln -s /opt/ghost-${version} /opt/ghost/current\n` }, base);
+  // Before 5.120 what scales pictures came from GitHub, now it comes from npm.
+  const sharp = `rm -r /opt/ghost-${version}/node_modules/sharp && ln -s /opt/ghost-${versions.at(-1) ?? ''}/node_modules/sharp /opt/ghost-${version}/node_modules/`;
+  await buildImage(guest, from, { Dockerfile: `ARG BASE\nFROM $BASE\nRUN mkdir /opt/ghost && ln -s /opt/ghost-${version} /opt/ghost/current\n${version === versions.at(-1) ? '' : `RUN ${sharp}\n`}` }, base);
   await guest.sh(`mkdir -p ${ghostApp}; cp -r /usr/lib/sitegen/templates/apps/ghost/. ${ghostApp}; sed -i 's|^  base: .*|  base: "${from}"|' ${ghostApp}/app.yaml
     grep -q 'base: "${from}"' ${ghostApp}/app.yaml`);
 }
@@ -52,8 +54,8 @@ export function openGhost(guest: Guest, domain: string): Ghost {
   return {
     visit: (path) => ask(path),
     digest: (path) => pipe(path, "sha256sum | cut -d' ' -f1"),
-    // As its header has it: four bytes, the highest first.
-    width: async (path) => Buffer.from(await pipe(path, 'head --bytes=20 | base64'), 'base64').readUInt32BE(16),
+    // https://developers.google.com/speed/webp/docs/riff_container
+    isWebp: async (path) => await pipe(path, 'head --bytes=12 | tail --bytes=4') === 'WEBP',
     async logIn() {
       const { ADMIN_PASSWORD: password } = JSON.parse((await guest.sitegen('secrets', domain, '--json')).stdout) as Record<string, string>;
       await guest.sh(`rm -f ${jar}`);
@@ -64,10 +66,18 @@ export function openGhost(guest: Guest, domain: string): Ghost {
       await guest.sh(`base64 --decode /tmp/picture.base64 >/tmp/${name}`);
       const { images: [image] } = JSON.parse(await call('/images/upload/', '--form', `file=@/tmp/${name};type=image/png`, '--form', 'purpose=image')) as { images: { url: string }[] };
       if (!image) throw new Error(`${domain}: the picture has no address`);
-      const post = { title, html: `<p>${text}</p><img src="${image.url}" alt="${title}">`, feature_image: image.url, status: 'published' };
-      const { posts: [made] } = JSON.parse(await json('/posts/?source=html', { posts: [post] })) as { posts: { url: string }[] };
+      const post = { title, lexical: lexical(text, image.url), feature_image: image.url, status: 'published' };
+      const { posts: [made] } = JSON.parse(await json('/posts/', { posts: [post] })) as { posts: { url: string }[] };
       if (!made) throw new Error(`${domain}: the post has no address`);
       return { path: new URL(made.url).pathname, picture: new URL(image.url).pathname };
     },
   };
+}
+
+/** A paragraph and a picture, as Ghost's editor writes them. */
+function lexical(text: string, src: string): string {
+  const element = { direction: 'ltr', format: '', indent: 0, version: 1 };
+  const words = { detail: 0, format: 0, mode: 'normal', style: '', text, type: 'extended-text', version: 1 };
+  const picture = { type: 'image', version: 1, src, width: null, height: null, title: '', alt: '', caption: '', cardWidth: 'regular', href: '' };
+  return JSON.stringify({ root: { ...element, type: 'root', children: [{ ...element, type: 'paragraph', children: [words] }, picture] } });
 }
