@@ -9,7 +9,7 @@ const domain = 'ghost.example.com';
 const container = `site-${domain}`;
 const data = `/var/lib/sitegen/sites/${domain}/data/content`;
 
-longTest('Ghost of the catalogue: posts with pictures outlive an upgrade of the image, a sleep, and a restore', async (t, guest) => {
+longTest('Ghost of the catalogue: posts with pictures outlive an upgrade of the image, a sleep, and a restore; its mail is handed in', async (t, guest) => {
   const took: string[] = [];
   const timed = async <T>(what: string, body: () => Promise<T>): Promise<T> => {
     const began = Date.now();
@@ -66,11 +66,18 @@ longTest('Ghost of the catalogue: posts with pictures outlive an upgrade of the 
     t.true(await ghost.isWebp(sized(shown[1]?.picture ?? '')), 'made anew');
     t.is((await ghost.visit('/public/cards.min.css')).status, 200, 'made anew');
     await ghost.logIn();
+
+    // Nobody takes mail there, so that it waits where it can be looked at.
+    await startServers(guest, 'mail: {relay: "smtp://127.0.0.1:2599"}');
+    await guest.sh('sitegen apply --quiet');
+    await t.throwsAsync(ghost.logIn(), { message: /: 403: .*2FA_NEW_DEVICE_DETECTED/ });
+    const queued = JSON.parse((await guest.sitegen('mail', 'queue', domain, '--json')).stdout) as { to: string[] }[];
+    t.deepEqual(queued.map(({ to }) => to), [[`admin@${domain}`]], 'its code');
   } finally {
     t.log(took.join(', '));
     await guest.run(['sitegen', 'remove', '--purge', '--backups', '--yes', domain]);
     await endServers(guest);
-    await guest.sh(`rm -rf ${ghostApp}; sitegen image prune; sitegen apply --quiet`);
+    await guest.sh(`rm -rf ${ghostApp} /var/lib/sitegen/mail/spool/queue/* /var/lib/sitegen/mail/spool/in/*; sitegen image prune; sitegen apply --quiet`);
   }
 });
 
