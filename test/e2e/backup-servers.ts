@@ -21,6 +21,9 @@ guestTest('both servers get each commit, in repositories made by the first push,
 });
 
 guestTest('a commit that comes while a push is about to end is pushed, too', async (t, guest) => {
+  // Makes the repositories, which are asked below.
+  await commit(guest, 'echo none >index.html');
+  t.is((await pushNow(guest)).code, 0);
   // Between its last look and its end, which takes long here.
   await guest.sh(`mkdir -p /run/systemd/system/${push}.d; printf '[Service]\\nExecStartPost=/bin/sleep 8\\n' >/run/systemd/system/${push}.d/slow.conf; systemctl daemon-reload`);
   try {
