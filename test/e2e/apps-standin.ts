@@ -20,6 +20,8 @@ interface Standin {
   page: string;
   /** Asked for once, as its admin does first. */
   setup?: string;
+  /** Put by its admin, from the image, into the document root. */
+  place?: { from: string; to: string };
   /** Keeps notes in a database that is dumped; in files otherwise. */
   dump?: string;
   /** Further arguments of add. */
@@ -37,6 +39,7 @@ const standins: Readonly<Record<string, Standin>> = {
     image: 'owncloud/server:10.16', folders: ['cloud', 'owncloud'], packages: true, page: '/index.php', dump: 'owncloud.db',
     refuses: { '': /data would be lost/, '-v /srv/standin:/mnt/data': /know its password/, '-v /srv/standin:/mnt/data -e OWNCLOUD_ADMIN_PASSWORD=x': /keep the site awake/ },
   },
+  lamp: { image: 'debian:trixie-slim', folders: ['lamp'], packages: true, page: '/notes.php', place: { from: '/srv/notes.php', to: '/var/www/html/' }, dump: 'dump.sql', refuses: {} },
   known: { image: 'debian:bookworm-slim', folders: ['known'], packages: true, page: '/any/path', dump: 'dump.sql', refuses: {} },
   trovebox: { image: 'php:5.6-apache', folders: ['trovebox'], packages: true, page: '/any/path', setup: '/?setup=1', dump: 'dump.sql', refuses: {} },
   cozy: {
@@ -53,10 +56,15 @@ for (const [app, standin] of Object.entries(standins)) {
     return `${status} ${body.trim()}`;
   };
 
-  (app === 'nextcloud' ? guestTest : longTest)(`a stand-in for the image of ${app} wakes, is dumped, sleeps and is restored by the app's definition`, async (t, guest) => {
+  (app === 'lamp' ? guestTest : longTest)(`a stand-in for the image of ${app} wakes, is dumped, sleeps and is restored by the app's definition`, async (t, guest) => {
     await withStandin(guest, standin, async () => {
       await refusals(t, guest, standin);
       const address = await guest.site(domain, '--app', app, ...await standin.more?.(guest) ?? []);
+      if (standin.place) {
+        t.regex((await guest.get(address, { host: domain, timeoutS: 300 })).body, /PHP \d\S+ and MariaDB \d\S+ work/);
+        t.is((await guest.sitegen('exec', domain, '--', 'cp', standin.place.from, standin.place.to)).code, 0);
+        await guest.sitegen('exec', domain, '--', 'chown', '-R', 'www-data', standin.place.to);
+      }
       if (standin.setup !== undefined) t.is((await guest.get(address, { path: standin.setup, host: domain, timeoutS: 300 })).status, 200);
       t.is(await note(guest, address, '?add=first'), '200 first', await journal(guest, domain));
       t.is(await guest.sh('docker volume ls --quiet | wc -l'), '0', 'all that it writes is in the site\'s data');

@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
@@ -72,7 +72,7 @@ guestTest('an image is built anew with its data brought up to date, and goes bac
   t.is((await guest.get(address, { path: '/upgraded' })).body.trim(), `${before} shop:2`);
 });
 
-guestTest('pruning removes what sitegen has built and no site has, and nobody else\'s images', async (t, guest) => {
+longTest('pruning removes what sitegen has built and no site has, and nobody else\'s images', async (t, guest) => {
   await guest.sh('docker image inspect others:1 >/dev/null 2>&1 || echo FROM scratch | DOCKER_BUILDKIT=0 docker build --quiet --label a=b --tag others:1 - >/dev/null');
   await write(guest, '/etc/sitegen/apps/mine/app.yaml', 'schema: 1\ndescription: mine\nimage: {build: ., hostFiles: {busybox: /usr/bin/busybox}}\n');
   await write(guest, '/etc/sitegen/apps/mine/Dockerfile', 'FROM scratch\nCOPY busybox /bin/busybox\nCMD ["/bin/busybox", "httpd", "-f", "-p", "80"]\n');

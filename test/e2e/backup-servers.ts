@@ -39,7 +39,7 @@ guestTest('a commit that comes while a push is about to end is pushed, too', asy
   }
 });
 
-guestTest('a server that refuses, is silent, or hangs after the login keeps the other from nothing, and gets it when it is back, with nothing new to commit', async (t, guest) => {
+longTest('a server that refuses, is silent, or hangs after the login keeps the other from nothing, and gets it when it is back, with nothing new to commit', async (t, guest) => {
   const first = await commit(guest, 'echo one >index.html');
   await pushNow(guest);
   const hostKey = await hostKeyOf(guest);
@@ -181,7 +181,7 @@ guestTest('a history that differs stays, ours goes beside it, and the other serv
   t.regex((await guest.sitegen('alarms')).stdout, new RegExp(`sitegen-push@${domain}`));
 });
 
-guestTest('a machine has four pushes going on at once, and those that wait take next to nothing', async (t, guest) => {
+longTest('a machine has four pushes going on at once, and those that wait take next to nothing', async (t, guest) => {
   const first = await commitAlone(guest, 'echo one >index.html');
   await guest.sh('mkdir -p /run/sitegen; for slot in 0 1 2 3; do systemd-run --quiet --collect --unit test-sshd-slot-$slot flock /run/sitegen/push-$slot.lock sleep 1000; done; sleep 0.5');
   await guest.sh(`systemctl start --no-block ${push}; sleep 2`);
@@ -191,7 +191,7 @@ guestTest('a machine has four pushes going on at once, and those that wait take 
   for (const machine of [guest, far]) t.is(await headOf(machine), first);
 });
 
-guestTest('nightly, repositories are packed one after the other and keep what servers have', async (t, guest) => {
+longTest('nightly, repositories are packed one after the other and keep what servers have', async (t, guest) => {
   for (const text of ['one', 'two', 'three']) await commit(guest, `head -c 50000 /dev/urandom >${text}.bin; echo ${text} >index.html`);
   await pushNow(guest);
   await guest.sh('systemctl start sitegen-repack.service');
@@ -203,7 +203,7 @@ guestTest('nightly, repositories are packed one after the other and keep what se
   for (const machine of [guest, far]) t.is(await headOf(machine), last);
 });
 
-guestTest('an empty repository is an alarm once the server has had one, and is filled again only when somebody says so', async (t, guest) => {
+longTest('an empty repository is an alarm once the server has had one, and is filled again only when somebody says so', async (t, guest) => {
   const first = await commit(guest, 'echo one >index.html');
   await pushNow(guest);
   t.is((await far.sitegen('buddy', 'erase', '--yes', 'web', domain)).code, 0);

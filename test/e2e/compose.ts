@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { guestTest, longTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { changes, inventory, write } from './_machine.ts';
 
@@ -99,7 +99,7 @@ guestTest('a project freezes and thaws as one', async (t, guest) => {
   t.is(await said(guest, since, 'stops'), 'db');
 });
 
-guestTest('when the entrypoint ends so does the site, and the next visit wakes all of it', async (t, guest) => {
+longTest('when the entrypoint ends so does the site, and the next visit wakes all of it', async (t, guest) => {
   const address = await addProject(guest);
   await guest.get(address, { timeoutS: 90 });
   await isActive(guest);
@@ -108,7 +108,7 @@ guestTest('when the entrypoint ends so does the site, and the next visit wakes a
   t.is((await guest.get(address, { timeoutS: 90 })).body, 'hello\n');
 });
 
-guestTest('a migration that fails is named, and nothing is served', async (t, guest) => {
+longTest('a migration that fails is named, and nothing is served', async (t, guest) => {
   const address = await addProject(guest, settings('', 'environment: {MIGRATE_FAILS: "3"}, '));
   const since = await now(guest);
   t.is((await guest.get(address, { timeoutS: 90 })).status, 503);
@@ -131,7 +131,7 @@ guestTest('the database of a project is dumped in its service, and comes back', 
   t.regex((await guest.get(address, { path: '/cgi-bin/db', timeoutS: 120 })).body, /^migrated\n/);
 });
 
-guestTest('a container that is missing is made again, a change replaces all, and a removal leaves nothing', async (t, guest) => {
+longTest('a container that is missing is made again, a change replaces all, and a removal leaves nothing', async (t, guest) => {
   const before = await inventory(guest);
   const address = await addProject(guest);
   await guest.get(address, { timeoutS: 90 });

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import { startDns } from './_dns.ts';
-import { guestTest, longTest, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest } from './_guest.ts';
 import { write } from './_machine.ts';
 import { point, stopPebble } from './_pebble.ts';
 
@@ -131,7 +131,7 @@ const networkFaults: readonly Fault[] = [
   { what: 'the authority cannot be reached', id: 'acme', severity: 'error', found: /^127\.0\.0\.1 cannot be reached/, plant: `printf 'acme: {directory: "https://127.0.0.1:1/dir"}\\n' >${settings}`, mend: `printf '${quiet.trim()}\\n' >${settings}` },
 ];
 
-guestTest('what is wrong with Docker and the network is found, and put right where that is safe', async (t, guest) => {
+longTest('what is wrong with Docker and the network is found, and put right where that is safe', async (t, guest) => {
   await write(guest, settings, quiet);
   await guest.site(domain);
   try {

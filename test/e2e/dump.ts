@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { DumpSettings } from '../../lib/pure/schema-backup.ts';
 import { dumper, installDumper } from './_dump.ts';
-import { guestName, guestTest, openGuest, until, type Guest } from './_guest.ts';
+import { type Guest, guestName, guestTest, longTest, openGuest, until } from './_guest.ts';
 import { ensureDatabases } from './_images.ts';
 
 const domain = 'data.example.com';
@@ -48,7 +48,7 @@ guestTest('what databases hold is the same in two dumps, and in one of what was 
   t.is(await inside(guest, "sqlite3 /data/sqlite/app.db 'PRAGMA user_version; PRAGMA journal_mode; SELECT * FROM words'; stat -c '%a %U' /data/sqlite/app.db; ls /tmp"), '42\nwal\nhello world\n640 www-data');
 });
 
-guestTest('all databases of a server are dumped and loaded with their users', async (t, guest) => {
+longTest('all databases of a server are dumped and loaded with their users', async (t, guest) => {
   await awake(guest);
   for (const { settings: { way }, fill } of ways.slice(0, 2)) {
     const settings: DumpSettings = { way };
@@ -67,7 +67,7 @@ guestTest('all databases of a server are dumped and loaded with their users', as
   t.is(await inside(guest, "PGPASSWORD=secret psql -h 127.0.0.1 -U web -d shop -Atc 'SELECT count(*) FROM sales.orders'"), '2000');
 });
 
-guestTest('tables without transactions are dumped as they stood at one moment, while they are written to', async (t, guest) => {
+longTest('tables without transactions are dumped as they stood at one moment, while they are written to', async (t, guest) => {
   await awake(guest);
   await inside(guest, `mariadb -e "DROP DATABASE IF EXISTS pairs; CREATE DATABASE pairs; USE pairs;
     CREATE TABLE a (id INT, t CHAR(250)) ENGINE=MyISAM; CREATE TABLE z (id INT, t CHAR(250)) ENGINE=MyISAM; CREATE TABLE n (id INT) ENGINE=InnoDB;
@@ -168,7 +168,7 @@ guestTest('what a killed dump left is taken away by the next', async (t, guest) 
   t.is(await guest.sh(`cat ${folder}/kept; ls -A ${folder} | grep '^\\.s' || true`), 'whole');
 });
 
-guestTest('a full disk keeps the last good dump, and is seen beforehand where it can be', async (t, guest) => {
+longTest('a full disk keeps the last good dump, and is seen beforehand where it can be', async (t, guest) => {
   await awake(guest);
   const disk = '/root/small-disk';
   await guest.sh(`mkdir -p ${disk}; mount -t tmpfs -o size=100M none ${disk}; echo good >${disk}/dump.sql`);
@@ -186,7 +186,7 @@ guestTest('a full disk keeps the last good dump, and is seen beforehand where it
   }
 });
 
-guestTest('300 MB are dumped and loaded in little memory', async (t, guest) => {
+longTest('300 MB are dumped and loaded in little memory', async (t, guest) => {
   await awake(guest);
   const bytes = 300_000_000;
   const settings: DumpSettings = {

@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { write } from './_machine.ts';
 import { ensureServerImage, serverImage } from './_server.ts';
 
@@ -68,7 +68,7 @@ guestTest('sites answer while somebody flushes all rules, and the idle timer put
   await restartDocker(t, guest, addresses.awake);
 }));
 
-guestTest('a wake that finds the rules gone has them put back at once', (t, guest) => withSites(guest, async (addresses) => {
+longTest('a wake that finds the rules gone has them put back at once', (t, guest) => withSites(guest, async (addresses) => {
   await guest.sh('systemctl stop sitegen-idle.timer; while systemctl is-active sitegen-idle.service | grep -q activating; do sleep 0.1; done; nft delete table inet sitegen');
   const since = await guest.sh('date +%s.%N');
   // So that what comes is by the wake's hand: its timer begins with ten seconds of its own.
@@ -92,7 +92,7 @@ const firewalls: Readonly<Record<string, readonly string[]>> = {
 };
 
 for (const [firewall, commands] of Object.entries(firewalls)) {
-  guestTest(`sites answer while ${firewall} is started, reloaded and stopped, and wake beside it`, (t, guest) => withSites(guest, async (addresses) => {
+  (firewall === 'ufw' ? guestTest : longTest)(`sites answer while ${firewall} is started, reloaded and stopped, and wake beside it`, (t, guest) => withSites(guest, async (addresses) => {
     try {
       for (const [n, command] of commands.entries()) {
         t.is(await whileAsked(guest, addresses.awake, async () => { await guest.sh(command); }), '', command);

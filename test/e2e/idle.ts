@@ -143,7 +143,7 @@ const faults: [title: string, script: (name: string) => string, clean: boolean][
 ];
 
 for (const [title, script, clean] of faults) {
-  (title === 'docker stop' ? guestTest : longTest)(`the next hit works after ${title} of a frozen site${clean ? ', which has ended cleanly' : ''}`, async (t, guest) => {
+  (title === 'docker stop' ? newestTest : longTest)(`the next hit works after ${title} of a frozen site${clean ? ', which has ended cleanly' : ''}`, async (t, guest) => {
     const domain = 'frozen.example.com';
     await withSite(guest, domain, async () => {
       const address = await frozen(t, guest, domain);

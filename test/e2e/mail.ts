@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 
@@ -144,7 +144,7 @@ guestTest('mail goes at once; foreign senders are replaced, and what is refused 
   }
 });
 
-guestTest('the limit of an hour is kept over the end of the relay, and said in the journal', async (t, guest) => {
+longTest('the limit of an hour is kept over the end of the relay, and said in the journal', async (t, guest) => {
   try {
     const address = await setUp(guest, 'mail: {perHour: 2}');
     await guest.get(address);
@@ -173,7 +173,7 @@ guestTest('nobody but containers reaches the relay, and its account is kept from
   }
 });
 
-guestTest('mail that waits outlives a restart of the machine', async (t, guest) => {
+longTest('mail that waits outlives a restart of the machine', async (t, guest) => {
   try {
     const address = await setUp(guest);
     await guest.get(address);

@@ -1,5 +1,5 @@
 import { endServers, prepare, startServers } from './_backup.ts';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { changes, inventory, write } from './_machine.ts';
 import { addProcess, ask, dataOf, withProcess } from './_process.ts';
 
@@ -31,7 +31,7 @@ guestTest('a program without a container is woken cold, serves kept connections 
   });
 });
 
-guestTest('a program that nobody visits is frozen, wakes by a hit as the same process, and is stopped after a while', async (t, guest) => {
+longTest('a program that nobody visits is frozen, wakes by a hit as the same process, and is stopped after a while', async (t, guest) => {
   const domain = 'frozen-program.example.com';
   await withProcess(guest, domain, 'idle: {after: 3s, stopAfter: 30s}\n', async (address) => {
     const first = await ask(guest, address, '/');
@@ -87,7 +87,7 @@ guestTest('a program reaches neither settings nor other sites nor Docker, and ha
   });
 });
 
-guestTest('commands, jobs and dumps run beside a program as its user, and a restore gives its data back to it', async (t, guest) => {
+longTest('commands, jobs and dumps run beside a program as its user, and a restore gives its data back to it', async (t, guest) => {
   const domain = 'dumped.example.com';
   const settings = ['dump: {command: [cat, store], load: [sh, -c, "cat > store"], check: {shrink: 99%}}', 'exclude: [store]', 'secrets: {TOKEN: "a \\"b\\" $c"}',
     'hooks: {launch: [sh, -c, "echo launched >> hooks"]}', 'jobs: {mark: {calendar: yearly, command: [sh, -c, "echo job $TOKEN >> marks"]}}', ''].join('\n');

@@ -1,4 +1,4 @@
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, longTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
 import { ensureRouter, outside, withVisitor } from './_router.ts';
@@ -54,7 +54,7 @@ guestTest('a websocket through the router whose visitor has vanished keeps its s
 }));
 
 for (const [way, wakes] of [['the splice', false], ['the kernel', true]] as const) {
-  guestTest(`a client of a public port who has vanished is given up, when he came by way of ${way}, and one who lives is not`, (t, guest) => withVisitor(guest, async () => {
+  (wakes ? guestTest : longTest)(`a client of a public port who has vanished is given up, when he came by way of ${way}, and one who lives is not`, (t, guest) => withVisitor(guest, async () => {
     await ensureServerImage(guest);
     await put(guest, 'listen-app.mjs', '/tmp/listen-app.mjs');
     await buildImage(guest, image, { Dockerfile: `FROM ${serverImage}\nCOPY app.mjs /server.mjs\n`, 'app.mjs': await guest.sh('cat /tmp/listen-app.mjs') });

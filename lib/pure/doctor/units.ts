@@ -1,3 +1,4 @@
+import { mail } from '../paths.ts';
 import { error, of, ok, unlessNone, warning, type Verdict } from './verdict.ts';
 
 /** Judges sitegen's own units, files and locks. */
@@ -19,7 +20,7 @@ export interface UnitFacts {
 }
 
 /** Those that only wakes or settings start. */
-const onDemand = ['sitegen-router.socket', 'sitegen-router.service', 'sitegen-idle.timer', 'sitegen-static.service'];
+const onDemand = ['sitegen-router.socket', 'sitegen-router.service', 'sitegen-idle.timer', 'sitegen-static.service', mail.deliverPath, mail.deliverTimer];
 
 /** True for a unit that works all the time: sockets, timers, paths, and two services that stay active. */
 export function isStanding(name: string): boolean {

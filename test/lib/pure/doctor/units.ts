@@ -10,7 +10,7 @@ const installed = readdirSync(folder).filter((name) => /\.(service|socket|timer|
 test('what is looked for is among the units that are installed, and can be enabled', (t) => {
   const standing = installed.filter((name) => isStanding(name));
   for (const name of ['sitegen-network.service', 'sitegen-shutdown.service', 'sitegen-certs.path', 'sitegen-renew.timer', 'sitegen-static.socket']) t.true(standing.includes(name), name);
-  for (const name of ['sitegen-router.socket', 'sitegen-idle.timer', 'sitegen-dump@.timer', 'sitegen-renew.service']) t.false(standing.includes(name), name);
+  for (const name of ['sitegen-router.socket', 'sitegen-idle.timer', 'sitegen-dump@.timer', 'sitegen-renew.service', 'sitegen-mail-deliver.path', 'sitegen-mail-deliver.timer']) t.false(standing.includes(name), name);
   for (const name of installed.filter((each) => isEnabledAtBoot(each))) t.regex(readFileSync(`${folder}/${name}`, 'utf8'), /^WantedBy=\S+$/m, name);
 });
 
