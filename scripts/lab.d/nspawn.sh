@@ -24,6 +24,8 @@ nspawn_run() {
 # written; on the overlay its overlay2 driver refuses to work, so its directory
 # is bound from below it. udev, modules and the clock are the host's business.
 nspawn_once() {
+  # The kernel takes the cable of one that has ended away when it comes to it, and nspawn wants to make it.
+  ip link delete "vb-$name" 2>/dev/null || true
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 \
     systemd-nspawn --quiet --directory="$dir/root" --machine="$name" --hostname="$name" \
     --boot --register=no --keep-unit --capability=all --drop-capability=CAP_SYS_TIME \

@@ -68,6 +68,16 @@ guestTest('sites answer while somebody flushes all rules, and the idle timer put
   await restartDocker(t, guest, addresses.awake);
 }));
 
+guestTest('requests that are under way while the rules come back are answered', (t, guest) => withSites(guest, async (addresses) => {
+  await guest.sh('nft flush ruleset');
+  const under = [`http://${addresses.awake}/?id=8&ms=4000`, `https://${awake}/?id=9&ms=4000`].map((url) =>
+    guest.sh(`curl --silent --show-error --insecure --max-time 30 --connect-to ${awake}:443:127.0.0.1:443 '${url}' 2>&1 || true`));
+  await guest.sh('sleep 1; systemctl start sitegen-idle.service');
+  await until('the rules are back', () => isForwarded(guest, addresses.awake), 25_000, 100);
+  t.deepEqual(await Promise.all(under), ['GET 8 0', 'GET 9 0']);
+  await restartDocker(t, guest, addresses.awake);
+}));
+
 longTest('a wake that finds the rules gone has them put back at once', (t, guest) => withSites(guest, async (addresses) => {
   await guest.sh('systemctl stop sitegen-idle.timer; while systemctl is-active sitegen-idle.service | grep -q activating; do sleep 0.1; done; nft delete table inet sitegen');
   const since = await guest.sh('date +%s.%N');

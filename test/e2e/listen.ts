@@ -7,7 +7,7 @@ import { ensureServerImage, put, serverImage } from './_server.ts';
 const image = 'test/listen-app:1';
 const gateway = '10.214.0.1';
 
-/** Writes settings of a site with a page and a service at port 2525, without applying them. */
+/** Writes settings of a site with a page and a service at port 2626, without applying them. */
 async function writeSite(guest: Guest, domain: string, settings: string): Promise<void> {
   await ensureServerImage(guest);
   await put(guest, 'listen-app.mjs', '/tmp/listen-app.mjs');
@@ -52,11 +52,11 @@ const stateOf = async (guest: Guest, domain: string) => (await guest.status(doma
 
 guestTest('a public port wakes its site, shows visitors\' addresses from the second connection on, and is held again when it sleeps', (t, guest) => withVisitor(guest, async () => {
   const domain = 'mail.example.com';
-  await withSites(guest, { [domain]: 'listen: ["2600:2525", 2525]\n' }, async () => {
+  await withSites(guest, { [domain]: 'listen: ["2600:2626", 2626]\n' }, async () => {
     t.is(await ask(guest, 2600), `${gateway} hello`, 'the first goes through the splice');
     await forwarded(guest, 2600);
     t.is(await ask(guest, 2600), `${outside.visitor} hello`);
-    t.is(await ask(guest, 2525), `${outside.visitor} hello`);
+    t.is(await ask(guest, 2626), `${outside.visitor} hello`);
     t.is(await ask(guest, 2600, outside.machine6), `${gateway} hello`, 'IPv6 goes through the splice');
     t.is(await ask(guest, 2600, '127.0.0.1', ''), `${gateway} hello`);
     t.is(await ask(guest, 2600, outside.machine, ''), `${gateway} hello`);
@@ -64,7 +64,7 @@ guestTest('a public port wakes its site, shows visitors\' addresses from the sec
     t.is(units[`sitegen-listen@${domain}:2600.socket`], 'active');
     t.is((await guest.get(address)).body, 'page\n');
     await guest.sh(`ip -n visitor route add 10.214.0.0/16 via ${outside.machine}`);
-    t.is(await ask(guest, 2525, containerAddress ?? ''), '', 'the container itself is reached by nobody');
+    t.is(await ask(guest, 2626, containerAddress ?? ''), '', 'the container itself is reached by nobody');
     t.is(await ask(guest, 2600, outside.machine, `nsenter --net=/proc/$(docker inspect -f '{{.State.Pid}}' site-${domain})/ns/net`), '', 'nor by containers of sites');
     t.is(await guest.sh(`docker run --detach --rm --name stranger ${serverImage} >/dev/null; docker inspect -f '{{.State.Pid}}' stranger >/tmp/stranger`), '');
     t.regex(await ask(guest, 2600, outside.machine, 'nsenter --net=/proc/$(cat /tmp/stranger)/ns/net'), /hello/, 'other networks of Docker have it as everybody');
@@ -73,14 +73,14 @@ guestTest('a public port wakes its site, shows visitors\' addresses from the sec
     await guest.sh(`sitegen stop ${domain}`);
     t.is(await entries(guest), '');
     t.is(await stateOf(guest, domain), 'asleep');
-    t.is(await ask(guest, 2525), `${gateway} hello`, 'woken again, by the other port');
+    t.is(await ask(guest, 2626), `${gateway} hello`, 'woken again, by the other port');
     await forwarded(guest, 2600);
     t.is(await ask(guest, 2600), `${outside.visitor} hello`);
 
     await guest.sh(`systemctl stop 'sitegen-listen@${domain}:2600.socket'`);
     t.is(await ask(guest, 2600), '', 'a port that is closed by hand is closed, had the site been awake');
-    t.is(await ask(guest, 2525), `${gateway} hello`, 'and the others are not');
-    await forwarded(guest, 2525);
+    t.is(await ask(guest, 2626), `${gateway} hello`, 'and the others are not');
+    await forwarded(guest, 2626);
     await round(guest);
     t.is(await ask(guest, 2600), '');
     t.is((await guest.sitegen('apply')).code, 0);
@@ -91,7 +91,7 @@ guestTest('a public port wakes its site, shows visitors\' addresses from the sec
 
 longTest('connections to public ports count as use, and a stop ends those that are at rest', (t, guest) => withVisitor(guest, async () => {
   const domain = 'mail.example.com';
-  await withSites(guest, { [domain]: 'listen: ["2600:2525"]\nidle: {after: 3s}\n' }, async () => {
+  await withSites(guest, { [domain]: 'listen: ["2600:2626"]\nidle: {after: 3s}\n' }, async () => {
     await ask(guest, 2600);
     await forwarded(guest, 2600);
     t.regex(await withOpen(guest, 2600, async () => {
@@ -128,24 +128,24 @@ newestTest('a site that cannot wake hangs up at its public ports, and they stay 
     t.is(await ask(guest, 2600), '');
     t.is(await guest.sh(`systemctl is-active 'sitegen-listen@${domain}:2600.socket' site-${domain}.socket`), 'active\nactive');
     t.regex(await guest.sh(`journalctl -u site-${domain} -n 20`), /its port 2999 accepts no connection/);
-    await guest.sh(`sed -i 's/2999/2525/' /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet`);
+    await guest.sh(`sed -i 's/2999/2626/' /etc/sitegen/sites/${domain}.yaml; sitegen apply --quiet`);
     t.is(await ask(guest, 2600), `${gateway} hello`);
   });
 }));
 
 newestTest('a port belongs to one site alone, moves with its settings, and leaves nothing behind', (t, guest) => withVisitor(guest, async () => {
   const [one, two] = ['one.example.com', 'two.example.com'];
-  await withSites(guest, { [one]: 'listen: ["2600:2525"]\n', [two]: undefined }, async () => {
-    await writeSite(guest, two, 'listen: ["2600:2525", "2601:2525"]\n');
+  await withSites(guest, { [one]: 'listen: ["2600:2626"]\n', [two]: undefined }, async () => {
+    await writeSite(guest, two, 'listen: ["2600:2626", "2601:2626"]\n');
     const refused = await guest.sitegen('apply');
     t.is(refused.code, 1);
     t.regex(refused.stderr, /two\.example\.com: listen: port 2600 belongs to the site one\.example\.com/);
     t.regex((await guest.sitegen('validate')).stderr, /port 2600 belongs/);
-    t.regex((await guest.sitegen('add', 'three.example.com', '--image', image, '--listen', '2600:2525')).stderr, /port 2600 belongs to the site one/);
+    t.regex((await guest.sitegen('add', 'three.example.com', '--image', image, '--listen', '2600:2626')).stderr, /port 2600 belongs to the site one/);
     t.is((await guest.run(['systemctl', 'cat', `site-${two}.socket`])).code, 1);
 
     await guest.sh('systemd-run --quiet --collect --unit=test-2601 busybox httpd -f -p 127.0.0.1:2601');
-    await guest.sh(`sed -i 's/"2600:2525", //' /etc/sitegen/sites/${two}.yaml`);
+    await guest.sh(`sed -i 's/"2600:2626", //' /etc/sitegen/sites/${two}.yaml`);
     await until('the port is taken', async () => (await guest.sh('ss -Hltn sport = :2601')) !== '');
     t.regex((await guest.sitegen('apply')).stderr, /two\.example\.com: listen: port 2601 is in use by busybox/);
     await guest.sh('systemctl stop test-2601');

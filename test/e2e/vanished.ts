@@ -58,7 +58,7 @@ for (const [way, wakes] of [['the splice', false], ['the kernel', true]] as cons
     await ensureServerImage(guest);
     await put(guest, 'listen-app.mjs', '/tmp/listen-app.mjs');
     await buildImage(guest, image, { Dockerfile: `FROM ${serverImage}\nCOPY app.mjs /server.mjs\n`, 'app.mjs': await guest.sh('cat /tmp/listen-app.mjs') });
-    await withSite(guest, image, 'idle: {after: 1s}\ntimeouts: {tunnel: 20s}\nlisten: ["2600:2525"]\n', async (address) => {
+    await withSite(guest, image, 'idle: {after: 1s}\ntimeouts: {tunnel: 20s}\nlisten: ["2600:2626"]\n', async (address) => {
       if (wakes) {
         t.is((await guest.get(address)).status, 200);
         await until('its port is led to the container', async () => (await guest.sh('nft list map inet sitegen public')).includes('2600 : '));
