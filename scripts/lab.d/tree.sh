@@ -43,7 +43,9 @@ tree_install() {
   say "copying the tree to $NAME:$from"
   in_guest rm -rf "$from.new"
   in_guest mkdir -p "$from.new"
+  lock build # another lab's build begins without dist/
   tree_pack | in_guest tar -x -C "$from.new"
+  unlock build
   in_guest sh -c "rm -rf $from && mv $from.new $from"
   say "running install.sh in $NAME"
   open_log log
