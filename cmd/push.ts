@@ -29,3 +29,5 @@ try {
   console.error(`<3>${reasonOf(error)}${error.hint === undefined ? '' : `; ${error.hint}`}`);
   process.exitCode = again;
 }
+// The timers that simple-git leaves behind (see completion in lib/effects/git/run.ts) are waited for by nobody.
+process.exit();

@@ -11,3 +11,5 @@ try {
   console.error(`<3>${error.message}`);
   process.exitCode = 1;
 }
+// The timers that simple-git leaves behind (see completion in lib/effects/git/run.ts) are waited for by nobody.
+process.exit();

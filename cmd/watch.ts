@@ -28,3 +28,5 @@ try {
 } finally {
   systemd.close();
 }
+// The timers that simple-git leaves behind (see completion in lib/effects/git/run.ts) are waited for by nobody.
+process.exit();

@@ -26,10 +26,14 @@ export async function backupByUnits(systemd: Pick<Systemd, 'start'>, domains: re
         done.push({ domain, line: backup === false ? 'not backed up: its settings say "backup: false"' : 'nothing to back up yet' });
         return;
       }
-      if (options.wait && servers.length > 0) await systemd.start(names.pushUnit);
-      const state = await readState(names);
-      const having = servers.filter(({ url }) => state.servers[url]?.commit === state.commit).length;
-      const where = servers.length === 0 ? 'on this machine alone' : `${having} of ${servers.length} servers have it`;
+      let state = dumped;
+      const having = () => servers.filter(({ url }) => state.servers[url]?.commit === state.commit).length;
+      // A push that is about to end, and has looked for commits already, is the one that is waited for first.
+      for (let tries = 0; options.wait && servers.length > 0 && (tries === 0 || (tries === 1 && having() < servers.length)); tries += 1) {
+        await systemd.start(names.pushUnit);
+        state = await readState(names);
+      }
+      const where = servers.length === 0 ? 'on this machine alone' : `${having()} of ${servers.length} servers have it`;
       done.push({ domain, line: `${shortCommit(state.commit ?? '')}, ${where}` });
     } catch (error) {
       const { error: said } = await readState(names).catch(() => ({ error: null }));
