@@ -131,5 +131,6 @@ try {
   // A half-typed command is no fault, and its line on the terminal must stay as it is.
   if (!process.argv.includes('--get-yargs-completions')) process.exitCode = printError(error);
 }
-// The timers that simple-git leaves behind (see completion in lib/effects/git/run.ts) are waited for by nobody.
-process.exit();
+// The timers that simple-git leaves behind (see completion in lib/effects/git/run.ts) are waited for by nobody; yargs
+// still finds words to complete.
+if (!process.argv.includes('--get-yargs-completions')) process.exit();
