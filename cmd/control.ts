@@ -11,15 +11,15 @@ interface Options {
 }
 
 /** `sitegen start`: wakes sites. */
-export const startCommand = command('start', 'wake sites and wait until they answer', 'awake');
+export const startCommand: CommandModule<object, Options> = command('start', 'wake sites and wait until they answer', 'awake');
 /** `sitegen stop`: puts sites to sleep. */
-export const stopCommand = command('stop', 'put sites to sleep once their requests are finished; the next visit wakes them', 'asleep');
+export const stopCommand: CommandModule<object, Options> = command('stop', 'put sites to sleep once their requests are finished; the next visit wakes them', 'asleep');
 /** `sitegen restart`. */
-export const restartCommand = command('restart', 'stop sites and wake them again', 'awake again');
+export const restartCommand: CommandModule<object, Options> = command('restart', 'stop sites and wake them again', 'awake again');
 /** `sitegen enable`. */
-export const enableCommand = command('enable', 'let sites be visited again', 'enabled');
+export const enableCommand: CommandModule<object, Options> = command('enable', 'let sites be visited again', 'enabled');
 /** `sitegen disable`. */
-export const disableCommand = command('disable', 'switch sites off: nothing listens for them, also after a reboot', 'disabled');
+export const disableCommand: CommandModule<object, Options> = command('disable', 'switch sites off: nothing listens for them, also after a reboot', 'disabled');
 
 function command(action: Action, describe: string, result: string): CommandModule<object, Options> {
   return {

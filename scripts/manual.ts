@@ -18,12 +18,14 @@ export interface CommandFacts {
   positionals: readonly OptionFacts[];
   options: readonly OptionFacts[];
   commands: readonly CommandFacts[];
+  /** The one of them that is meant when none is named. */
+  byDefault: CommandFacts | undefined;
 }
 
 /** What yargs knows of commands, and does not tell in its types. */
 interface Internals {
   getInternalMethods(): {
-    getCommandInstance(): { getCommandHandlers(): Record<string, { original: string; description: string | false; builder: unknown }> };
+    getCommandInstance(): { getCommandHandlers(): Record<string, { original: string; description: string | false; builder: unknown }>; defaultCommand?: { original: string } };
     getUsageInstance(): { getDescriptions(): Record<string, string | undefined> };
   };
   getOptions(): { key: Record<string, unknown>; boolean: string[]; count: string[]; hiddenOptions: string[]; alias: Record<string, string[]> };
@@ -47,18 +49,21 @@ export function commandFacts(command: CommandModule, prefix = 'sitegen'): Comman
     describe: (descriptions[name] ?? '').replace('__yargsString__:', ''),
     takesValue: !boolean.includes(name) && !count.includes(name),
   }));
-  const below = Object.values(internals.getInternalMethods().getCommandInstance().getCommandHandlers());
+  const instances = internals.getInternalMethods().getCommandInstance();
+  const below = Object.values(instances.getCommandHandlers());
   const seen = new Set<unknown>();
+  const commands = below.filter((each) => !seen.has(each.original) && seen.add(each.original)).map((each) => {
+    const described = typeof each.description === 'string' ? { describe: each.description } : {};
+    return { original: each.original, facts: commandFacts({ command: each.original, ...described, builder: each.builder, handler: () => undefined } as CommandModule, usage.replace(/ [<[].*$/, '')) };
+  });
   return {
     usage,
     aliases: aliases.map((name) => `${prefix} ${name}`),
     describe: typeof command.describe === 'string' ? command.describe : '',
     positionals: facts.filter(({ name }) => positional.has(name)),
     options: facts.filter(({ name }) => !positional.has(name)),
-    commands: below.filter((each) => !seen.has(each.original) && seen.add(each.original)).map((each) => {
-      const described = typeof each.description === 'string' ? { describe: each.description } : {};
-      return commandFacts({ command: each.original, ...described, builder: each.builder, handler: () => undefined } as CommandModule, usage.replace(/ [<[].*$/, ''));
-    }),
+    commands: commands.map(({ facts: each }) => each),
+    byDefault: commands.find(({ original }) => original === instances.defaultCommand?.original)?.facts,
   };
 }
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import type { CommandModule } from 'yargs';
 import { appSchema, defaultsSchema, siteSchema } from '../../lib/pure/schema.ts';
-import { commandFacts, commandsPage, keyFacts, settingsMarkdown, settingsPage, type CommandFacts } from '../../scripts/manual.ts';
+import { commandsPage, keyFacts, settingsMarkdown, settingsPage, type CommandFacts } from '../../scripts/manual.ts';
+import { allCommands } from './_commands.ts';
 import { repository } from './_site.ts';
 
 const files = [
@@ -11,18 +11,6 @@ const files = [
   { file: '/etc/sitegen/sites/DOMAIN.yaml', keys: keyFacts(siteSchema) },
   { file: '/etc/sitegen/apps/NAME/app.yaml', keys: keyFacts(appSchema) },
 ];
-
-async function allCommands(): Promise<CommandFacts[]> {
-  const found: CommandFacts[] = [];
-  for (const name of (await readdir(`${repository}/cmd`)).filter((each) => each.endsWith('.ts')).sort()) {
-    const text = await readFile(`${repository}/cmd/${name}`, 'utf8');
-    for (const [, exported = ''] of text.matchAll(/^export const (\w+Command): CommandModule/gm)) {
-      const module = await import(`../../cmd/${name}`) as Record<string, CommandModule>;
-      if (module[exported]) found.push(commandFacts(module[exported]));
-    }
-  }
-  return found;
-}
 
 test('docs/configuration.md has every key of every file, with what it is for', async (t) => {
   const file = `${repository}/docs/configuration.md`;
@@ -41,6 +29,8 @@ test('keys are found at all levels, in lists and under any name', (t) => {
 
 test('the manual names every command with its options, and each says what it is for', async (t) => {
   const commands = await allCommands();
+  const told = [...(await readFile(`${repository}/cmd/sitegen.ts`, 'utf8')).matchAll(/^ {2}\.command\(\w+\)$/gm)];
+  t.is(commands.length, told.length, 'those that sitegen has');
   const text = commandsPage(commands, [['-y, --yes', 'answer yes']], '1.2.3');
   const said = (facts: CommandFacts): void => {
     t.not(facts.describe, '', facts.usage);
