@@ -9,9 +9,10 @@ import { benchFrozen } from './bench/frozen.ts';
 import { benchIdle } from './bench/idle.ts';
 import { benchRouter } from './bench/router.ts';
 import { benchScale } from './bench/scale.ts';
+import { benchStart } from './bench/start.ts';
 
 /**
- * `npm run bench [-- wake|apps|awake|scale|idle|router|backup]`: boots a guest of its own, but for backups, and prints
+ * `npm run bench [-- start|wake|apps|awake|scale|idle|router|backup]`: boots a guest of its own, but for starts and backups, and prints
  * ratios within one run, with the raw figures. Absolute times differ from machine to machine and from minute to minute.
  */
 const lab = path.resolve(import.meta.dirname, 'lab');
@@ -20,6 +21,7 @@ const rounds = Number(process.env['ROUNDS'] ?? 30);
 const wanted = process.argv.slice(2);
 const runs = (topic: string) => wanted.length === 0 || wanted.includes(topic);
 
+if (runs('start')) await benchStart();
 if (runs('backup')) await benchBackup();
 if (['wake', 'apps', 'awake', 'scale', 'idle', 'router'].some(runs)) await inGuest();
 

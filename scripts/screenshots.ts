@@ -23,6 +23,11 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
+if ((await execa('chromium', ['--version'], { reject: false })).exitCode !== 0) {
+  console.error('Chromium is missing: sudo apt-get install chromium');
+  process.exit(1);
+}
+
 const running = (await execa(lab, ['list'])).stdout.split('\n').some((line) => line.startsWith(`${name} `));
 await execa(lab, ['up', name], { stdio: ['ignore', 'inherit', 'inherit'] });
 const guest = openGuest(name);

@@ -1,4 +1,6 @@
 import { ensureBlogApp, hills, openBlog } from '../../test/e2e/_blog.ts';
+import { ensureGhostApp, openGhost } from '../../test/e2e/_ghost.ts';
+import { ensureGhostBase } from '../../test/e2e/_images.ts';
 import type { Guest } from '../../test/e2e/_lab.ts';
 import { write } from '../../test/e2e/_machine.ts';
 import type { Shot } from './take.ts';
@@ -50,6 +52,18 @@ export const subjects: readonly Subject[] = [
       { name: 'wordpress', path: '/', status: 200, text: 'A walk in the hills' },
       { name: 'wordpress-login', path: '/wp-login.php', status: 200, text: 'Lost your password?' },
     ],
+  },
+  {
+    domain: 'journal.example.com',
+    async make(guest, domain) {
+      await ensureGhostApp(guest, (await ensureGhostBase(guest)).versions.at(-1) ?? '');
+      await add(guest, domain, '--app', 'ghost');
+      const ghost = openGhost(guest, domain);
+      await ghost.visit('/');
+      await ghost.logIn();
+      await ghost.publish({ title: 'Down by the river', text: 'Nobody was here all night, and the site slept, too.', picture: await hills(), name: 'river.png' });
+    },
+    shots: [{ name: 'ghost', path: '/', status: 200, text: 'Down by the river' }],
   },
 ];
 
