@@ -117,7 +117,8 @@ fi
 
 # Names that it may reach outside may have other addresses by now. The file's first line says whether it has any.
 if read -r egress 2>/dev/null <"/var/lib/sitegen/egress/${state##*/}.nft" && [[ $egress == *'"names":{"'* ]]; then
-  systemctl start --no-block "sitegen-egress@${state##*/}.service"
+  # Nobody's child, and not waited for.
+  (systemctl start --no-block "sitegen-egress@${state##*/}.service" &)
 fi
 
 wait_ms=0 create_ms=0 from=asleep

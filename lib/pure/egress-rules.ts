@@ -124,7 +124,7 @@ const without = (lines: readonly string[]) => lines.map((line) => line.replace(/
 
 /** Whether two files of rules have the same rules, whatever is known of names. */
 export function isSameRules(text: string, other: string | undefined): boolean {
-  return other !== undefined && text.slice(text.indexOf('\n')) === other.slice(other.indexOf('\n'));
+  return text.slice(text.indexOf('\n')) === other?.slice(other.indexOf('\n'));
 }
 
 /** Whether a site's file of rules is not what it should be. @param spec undefined for a site that may reach everything */

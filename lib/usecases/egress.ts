@@ -144,7 +144,7 @@ export async function mendEgress(seen: EgressSeen | undefined, report: Report): 
 }
 
 /** A site's journal has one line in so long, but for the first, ms. */
-const everyMs = 300_000;
+const everyMs = 60_000;
 
 /**
  * Writes into sites' journals what was blocked since they were last told.
