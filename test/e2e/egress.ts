@@ -187,7 +187,7 @@ async function withOutside(guest: Guest, body: () => Promise<void>): Promise<voi
   await write(guest, '/tmp/egress-udp.mjs', "import dgram from 'node:dgram';\nfor (const port of [9001, 9002]) { const socket = dgram.createSocket('udp4', (text, from) => { socket.send(text, from.port, from.address); }); socket.bind(port, '192.0.2.2'); }\n");
   await names(guest, server);
   const beside = (unit: string, command: string) => `systemd-run --quiet --collect --unit=test-outside-${unit} ip netns exec outside ${command}`;
-  await guest.sh('sitegen apply --quiet; rm -f /tmp/egress-said; cp /etc/resolv.conf /tmp/resolv.conf');
+  await guest.sh('rm -f /tmp/egress-said; cp /etc/resolv.conf /tmp/resolv.conf');
   try {
     await guest.sh(`
       ip netns add outside
@@ -206,13 +206,16 @@ async function withOutside(guest: Guest, body: () => Promise<void>): Promise<voi
       ${beside('udp', 'node /tmp/egress-udp.mjs')}
       ${beside('dns', 'node /tmp/router-dns.mjs')}
       cat > /etc/resolv.conf <<<'nameserver ${server}'
-      for i in $(seq 50); do nc -z -w 1 ${server} 8080 && nc -z -w 1 ${server} 8081 && break; sleep 0.1; done`);
+      for i in $(seq 50); do nc -z -w 1 ${server} 8080 && nc -z -w 1 ${server} 8081 && break; sleep 0.1; done
+      # The router knows name servers too.
+      sitegen apply --quiet`);
     await body();
   } finally {
     await guest.sh(`
       cat /tmp/resolv.conf > /etc/resolv.conf
       systemctl --quiet stop 'test-outside-*'
       ip netns delete outside || true
-      ip link delete outside0 || true`);
+      ip link delete outside0 || true
+      sitegen apply --quiet`);
   }
 }

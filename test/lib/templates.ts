@@ -111,7 +111,7 @@ test('sitegen.yaml is valid, sets nothing as it stands, and shows the values tha
   t.deepEqual(parseDefaults(text, paths.defaultsFile), {});
   const shown = parseDefaults(withCommentedKeys(text), paths.defaultsFile);
   t.deepEqual(rangesOf(shown), builtIn.ranges);
-  t.deepEqual(shown.defaults, { app: builtIn.app, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout }, idle: { after: builtIn.idleAfter, stopAfter: builtIn.idleStopAfter, freeze: true } });
+  t.deepEqual(shown.defaults, { app: builtIn.app, egress: { places: undefined }, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout }, idle: { after: builtIn.idleAfter, stopAfter: builtIn.idleStopAfter, freeze: true } });
   t.is(shown.machine?.memory, builtIn.memory);
   t.deepEqual(Object.keys(shown.alerts ?? {}), keysAt(defaultsSchema, ['alerts']));
   const { enabled, hsts, maxConnections, limits, maxBody, log, statePath, probes } = shown.router ?? {};
