@@ -131,7 +131,7 @@ export function parseWays(text: string): Ways | undefined {
     forwarded: new Set([...text.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
     ports: new Map([...publicMap.matchAll(/(\d+) : ([\d.]+) \. (\d+)/g)].map(([, port, address = '', inside = '']) => [Number(port), `${address}:${inside}`] as const)),
     egress: parseEgressTable(text),
-    visits: new Map([...text.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
+    visits: new Map([...text.matchAll(/[{,]\s*([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
   };
 }
 
