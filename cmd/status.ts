@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { formatEgress } from '../lib/pure/egress.ts';
+import { formatEgress } from '../lib/pure/egress-names.ts';
 import { parseDomain } from '../lib/pure/names.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { isDown, type State } from '../lib/pure/state.ts';

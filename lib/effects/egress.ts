@@ -16,7 +16,7 @@ export async function readRules(text: string): Promise<void> {
   await nft(['-f', '-'], text);
 }
 
-/** The table of the sites as nft lists it; undefined when it is not there. @throws SitegenError when that cannot be told */
+/** Packets that the table's named counters have counted, by name; undefined when it cannot be read. */
 export async function countersOf(): Promise<ReadonlyMap<string, number> | undefined> {
   const text = await nft(['list', 'counters', 'table', 'inet', shared.table]).catch(() => undefined);
   return text === undefined ? undefined : new Map([...text.matchAll(/counter (\S+) \{\s*packets (\d+)/g)].map(([, name = '', packets]) => [name, Number(packets)] as const));

@@ -1,5 +1,5 @@
 import type { Desired, RenderedFile } from './desired.ts';
-import { formatEgress } from './egress.ts';
+import { formatEgress } from './egress-names.ts';
 import { differs, parseEgress } from './egress-rules.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, siteNames, type SiteNames } from './names.ts';
 

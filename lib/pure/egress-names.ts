@@ -17,3 +17,8 @@ export function egressNamesOf(id: string): EgressNames {
 export function idOfEgressFile(name: string): string | undefined {
   return name.endsWith('.nft') && !name.startsWith('.') ? name.slice(0, -'.nft'.length) : undefined;
 }
+
+/** The setting as one text; here, as whoever only shows it needs nothing that reads places. */
+export function formatEgress(places: readonly string[] | undefined): string {
+  return places === undefined ? 'any' : places.length === 0 ? 'none' : places.join(', ');
+}

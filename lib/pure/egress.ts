@@ -66,11 +66,6 @@ export function formatPlace({ host, ports, protocol }: EgressRule): string {
   return `${shown}${range}${protocol === 'udp' ? '/udp' : ''}`;
 }
 
-/** The setting as one text. */
-export function formatEgress(places: readonly string[] | undefined): string {
-  return places === undefined ? 'any' : places.length === 0 ? 'none' : places.join(', ');
-}
-
 /** Names that have to be resolved for some places, each once. */
 export function namesIn(places: readonly string[]): string[] {
   return [...new Set(rulesOf(places).filter(({ host }) => !host.includes('/')).map(({ host }) => host))];

@@ -1,6 +1,6 @@
-import { egressNamesOf, type EgressNames } from './egress-names.ts';
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
+import { egressNamesOf, type EgressNames } from './egress-names.ts';
 import { usageError } from './errors.ts';
 import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';

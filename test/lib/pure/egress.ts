@@ -1,5 +1,6 @@
 import test from 'ava';
-import { formatEgress, formatPlace, parsePlace } from '../../../lib/pure/egress.ts';
+import { formatPlace, parsePlace } from '../../../lib/pure/egress.ts';
+import { formatEgress } from '../../../lib/pure/egress-names.ts';
 import { describeRefused, differs, dueNames, isSameRules, learnName, parseEgress, parseEgressTable, renderEgress, replaceEgress, withdrawEgress, type EgressState } from '../../../lib/pure/egress-rules.ts';
 import { resolversIn } from '../../../lib/pure/hosts.ts';
 import { parseDefaults, parseSite } from '../../../lib/pure/config.ts';
