@@ -1,12 +1,14 @@
 import { siteGroups } from '../lib/effects/cgroup.ts';
-import { listenSocket, shared, siteNames } from '../lib/pure/names.ts';
+import { isSiteId, listenSocket, shared, siteNames } from '../lib/pure/names.ts';
 import { parseNeed } from '../lib/pure/room.ts';
 import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
+import { refreshEgress } from '../lib/usecases/egress.ts';
 import type { SleepDeps } from '../lib/usecases/put-to-sleep.ts';
 
 /**
  * Run by sitegen-idle.service every few seconds while sites run: one round. Run as `room BYTES:RESERVED:ID` by
- * sitegen-room@.service it has others make room for a site that starts. D-Bus and Docker are loaded
+ * sitegen-room@.service it has others make room for a site that starts, and as `egress ID` by
+ * sitegen-egress@.service it asks for the addresses of what a site may reach. D-Bus and Docker are loaded
  * only when there is something to do. Ends the timer when nothing runs any more.
  */
 const report = (line: string) => { console.error(line); };
@@ -34,6 +36,8 @@ const actors: Actors = {
 if (process.argv[2] === 'room') {
   const need = parseNeed(process.argv[3] ?? '');
   if (need) await makeRoom(actors, need);
+} else if (process.argv[2] === 'egress') {
+  await refreshEgress([process.argv[3] ?? ''].filter((id) => isSiteId(id)), report);
 } else if (await idleRound(actors) === 0) {
   const { systemd } = await connect();
   await systemd.stop(shared.guardUnit);

@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { formatEgress } from '../lib/pure/egress-names.ts';
 import { parseDomain } from '../lib/pure/names.ts';
 import { formatBytes } from '../lib/pure/quantities.ts';
 import { isDown, type State } from '../lib/pure/state.ts';
@@ -73,9 +74,15 @@ function details(site: SiteStatus, gap: boolean): void {
   if (site.address !== null) line('address', `${site.address}:80${site.containerAddress === null ? '' : ` → ${runs} ${site.containerAddress}`}`);
   if (site.containerAddress !== null || site.container.id !== null) line(runs, `${site.container.name}${site.container.id === null ? ' (missing)' : `${runs === 'program' ? '' : ` ${site.container.id}`} (${site.container.status ?? '?'})`}`);
   if (site.image !== null) line('image', site.image);
+  if (site.egress) line('egress', describe(site.egress));
   if (site.backup.state !== 'off') line('backup', site.backup.reason ?? 'on all servers');
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
   if (site.address !== null) for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
+}
+
+function describe({ allowed, unresolved, blocked }: NonNullable<SiteStatus['egress']>): string {
+  const notes = [...(blocked === null ? [] : [`${blocked} packet${blocked === 1 ? '' : 's'} blocked`]), ...(unresolved.length > 0 ? [`no address of ${unresolved.join(', ')}`] : [])];
+  return `${formatEgress(allowed === 'any' ? undefined : allowed)}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
 }
 
 function paint(state: State): string {

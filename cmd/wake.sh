@@ -115,6 +115,12 @@ if [[ $cause == 'a visitor' && -e $state.failed ]]; then
   ((began / 1000 >= until)) || patient refuse
 fi
 
+# Names that it may reach outside may have other addresses by now. The file's first line says whether it has any.
+if read -r egress 2>/dev/null <"/var/lib/sitegen/egress/${state##*/}.nft" && [[ $egress == *'"names":{"'* ]]; then
+  # Nobody's child, and not waited for.
+  (systemctl start --no-block "sitegen-egress@${state##*/}.service" &)
+fi
+
 wait_ms=0 create_ms=0 from=asleep
 # Something is in the lock's file while "sitegen apply" replaces the container, or somebody stops it, and
 # nothing names one whose installation was cut short.

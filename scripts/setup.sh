@@ -284,7 +284,7 @@ take_away() {
   [[ $(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' sitegen 2>/dev/null) != sitegen0 ]] || docker network rm sitegen >/dev/null 2>&1 || true
   outside "$here" | cut -f2 | xargs -d '\n' rm -f
   rmdir --ignore-fail-on-non-empty /usr/lib/systemd/system/{docker,nftables}.service.d 2>/dev/null || true
-  rm -rf /etc/systemd/system/sitegen-*.d /var/lib/sitegen/network.{nft,env}
+  rm -rf /etc/systemd/system/sitegen-*.d /var/lib/sitegen/network.{nft,env} /var/lib/sitegen/egress
   # Copies of keys; what was accepted for sites stays.
   rm -rf /var/lib/sitegen/router
   for user in "${users[@]}"; do userdel "$user" 2>/dev/null || true; done

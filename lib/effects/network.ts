@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { FlowState } from '../pure/drain.ts';
+import { parseEgressTable, type EgressSeen } from '../pure/egress-rules.ts';
 import { SitegenError } from '../pure/errors.ts';
 import type { ListenPort } from '../pure/listen.ts';
 import { paths, shared } from '../pure/names.ts';
@@ -107,6 +108,8 @@ export interface Ways {
   ports: ReadonlyMap<number, string>;
   /** How many connections came to each site address since the rules were made, and past it to each container's. */
   visits: ReadonlyMap<string, number>;
+  /** What they say of what sites may reach outside. */
+  egress: EgressSeen;
 }
 
 /** Looks at the rules; undefined when they are gone. @throws SitegenError when that cannot be told */
@@ -127,7 +130,8 @@ export function parseWays(text: string): Ways | undefined {
   return {
     forwarded: new Set([...text.matchAll(/([\d.]+) \. \d+ : [\d.]+ \. \d+/g)].map(([, address = '']) => address)),
     ports: new Map([...publicMap.matchAll(/(\d+) : ([\d.]+) \. (\d+)/g)].map(([, port, address = '', inside = '']) => [Number(port), `${address}:${inside}`] as const)),
-    visits: new Map([...text.matchAll(/([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
+    egress: parseEgressTable(text),
+    visits: new Map([...text.matchAll(/[{,]\s*([\d.]+) counter packets (\d+)/g)].map(([, address = '', count]) => [address, Number(count)] as const)),
   };
 }
 

@@ -4,6 +4,7 @@ import type { SiteAddress } from './addresses.ts';
 import { projectContainers, type DesiredProject } from './compose/containers.ts';
 import { filesOf } from './compose/project.ts';
 import { capabilities, type ContainerSpec } from './container-spec.ts';
+import type { EgressSpec } from './egress.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
 import { formatListen, type ListenPort } from './listen.ts';
@@ -58,6 +59,8 @@ export interface Desired {
   dataFiles: readonly string[];
   /** Who owns those of them that are made for others than root. */
   owners: ReadonlyMap<string, Owner>;
+  /** What it may reach outside; undefined for everything. */
+  egress: EgressSpec | undefined;
   /** What the relay for mail is to know of it; undefined for nothing. */
   mail: RenderedFile | undefined;
   /** Address of the relay, whether or not it listens. */
@@ -118,6 +121,7 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
+    egress: egressOf(site, names, address, project),
     mail: mailFile(site, names, address),
     gateway: site.mail.gateway,
   };
@@ -134,6 +138,12 @@ function programOf(workload: Workload, { settings, places, ranges }: Program, na
     ...(spec.listenFds ? [{ path: `${paths.unitsDir}/${names.processSocket}`, content: processSocketUnit(templates['process-socket'], names, own) }] : []),
   ];
   return { files, process: { unit: names.processUnit, user: userOf(names), sandbox }, cwd: spec.cwd };
+}
+
+function egressOf({ domain, workload }: Site, names: SiteNames, address: SiteAddress, project: DesiredProject | undefined): EgressSpec | undefined {
+  if (!workload?.egress) return undefined;
+  const sources = workload.program ? { user: userOf(names) } : { address: address.container, bridges: (project?.networks ?? []).map(({ bridge }) => bridge) };
+  return { domain, sources, places: workload.egress };
 }
 
 function mailFile({ domain, aliases, redirects, workload, mail: { gateway: _, ...rules } }: Site, names: SiteNames, address: SiteAddress): RenderedFile | undefined {

@@ -1,4 +1,6 @@
 import type { Desired, RenderedFile } from './desired.ts';
+import { formatEgress } from './egress-names.ts';
+import { differs, parseEgress } from './egress-rules.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, siteNames, type SiteNames } from './names.ts';
 
 /** What is on the machine, as far as apply compares it. */
@@ -11,6 +13,8 @@ export interface Actual {
   enabled: ReadonlySet<string>;
   /** Our containers, by name. */
   containers: ReadonlyMap<string, { specHash: string; domain: string; running: boolean }>;
+  /** Sites' rules of what they may reach outside, by id. */
+  egress: ReadonlyMap<string, string>;
   /** Directories that are there, of those that are desired. */
   directories: ReadonlySet<string>;
 }
@@ -27,6 +31,7 @@ export type Step =
   | { do: 'reload' }
   | { do: 'set limits'; unit: string }
   | { do: 'create container'; name: string }
+  | { do: 'set egress'; from: string; to: string }
   | { do: 'disable'; unit: string }
   | { do: 'enable'; unit: string }
   | { do: 'start'; unit: string };
@@ -72,6 +77,8 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   if (!want.enabled && container?.running === true && !specChanged && !isUp(actual.units.get(names.service))) steps.push({ do: 'stop container', name: names.container, domain: names.domain });
   if (specChanged) steps.push({ do: 'remove container', name: names.container, domain: names.domain });
   if (want.spec !== undefined && (container === undefined || specChanged)) steps.push({ do: 'create container', name: names.container });
+  // Before anybody can wake it; of a program its user has to be there.
+  steps.push(...egressStep(names, want.egress, actual));
   const listens = want.enabled && want.hasSocket;
   if (listens && !actual.enabled.has(names.socket)) steps.push({ do: 'enable', unit: names.socket });
   if (!listens && actual.enabled.has(names.socket)) steps.push({ do: 'disable', unit: names.socket });
@@ -94,6 +101,11 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
 function partsOf(names: SiteNames, { files, units }: Pick<Actual, 'files' | 'units'>, isPart: typeof isJobTimer): string[] {
   const found = [...[...files.keys()].map((path) => unitOf(path)), ...units.keys()].filter((unit) => isPart(unit, names));
   return [...new Set(found)].sort();
+}
+
+function egressStep({ id }: Pick<SiteNames, 'id'>, spec: Desired['egress'], { egress }: Pick<Actual, 'egress'>): Step[] {
+  const text = egress.get(id);
+  return differs(id, spec, text) ? [{ do: 'set egress', from: formatEgress(text === undefined ? undefined : parseEgress(text)?.places ?? []), to: formatEgress(spec?.places) }] : [];
 }
 
 /** What of a socket's unit takes effect only when it is started anew. */
@@ -123,6 +135,7 @@ export function diffRemoved(domain: string, actual: Actual): Step[] {
     ...(container ? [{ do: 'remove container', name: names.container, domain: container.domain } as const] : []),
     // They kill what is in them, be it frozen.
     ...stops((unit) => unit.endsWith('.slice')),
+    ...egressStep(names, undefined, actual),
     ...present.map((unit): Step => ({ do: 'remove file', path: `${paths.unitsDir}/${unit}` })),
   ];
 }
@@ -133,6 +146,7 @@ export function describeStep(step: Step): string {
     case 'write': return `${step.before === undefined ? 'create' : 'change'} ${step.file.path}`;
     case 'remove file': return `remove ${step.path}`;
     case 'make directory': return `make directory ${step.path}`;
+    case 'set egress': return step.from === step.to ? `write the rules of egress anew (${step.to})` : `egress: ${step.to} instead of ${step.from}`;
     case 'set limits': return 'put the limits in force';
     case 'reload': return 'reload systemd, once for all';
     case 'create container':

@@ -73,6 +73,9 @@ export const paths = {
   /** Limits of the kernel that install.sh raises. */
   sysctlFile: '/usr/lib/sysctl.d/60-sitegen.conf',
   networkRules: '/var/lib/sitegen/network.nft',
+  /** What sites may reach outside, as rules: a file a site that may not reach everything. */
+  egressDir: '/var/lib/sitegen/egress',
+  egressLock: '/run/sitegen/egress.lock',
   networkEnvironment: '/var/lib/sitegen/network.env',
   dockerSocket: '/run/docker.sock',
   cgroupRoot: '/sys/fs/cgroup',

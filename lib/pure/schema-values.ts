@@ -1,9 +1,12 @@
 import * as z from 'zod';
 import { isAddress, networkRange } from './addresses.ts';
 import { reasonOf } from './errors.ts';
+import { isHost } from './hosts.ts';
 import { parseListen, reservedPorts } from './listen.ts';
 import { parseAlias, parseDomain } from './names.ts';
 import { isSize, parseSize, parseSpan } from './quantities.ts';
+
+export { isHost } from './hosts.ts';
 
 /** The kinds of values that settings are made of; each says what is allowed. */
 
@@ -83,10 +86,4 @@ export function splitHostPort(value: string): HostPort | undefined {
   if (!match || number < 1 || number > 65_535) return undefined;
   if (match[1] !== undefined ? isAddress(host) !== 6 : !isHost(host)) return undefined;
   return { host, port: number };
-}
-
-/** True for a name that DNS may know, and for an IPv4 address. */
-export function isHost(host: string): boolean {
-  return host.length <= 253 && host.split('.').every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))
-    && (!/(^|\.)\d+$/.test(host) || isAddress(host) === 4);
 }

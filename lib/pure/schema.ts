@@ -6,6 +6,7 @@ import { kinds } from './kinds.ts';
 import { besideProcess, processFields } from './schema-process.ts';
 import { appEnv, appFields } from './schema-app.ts';
 import { image, siteImageFields } from './schema-image.ts';
+import { egress } from './schema-egress.ts';
 import { doctorFields } from './schema-doctor.ts';
 import { jobFields } from './schema-jobs.ts';
 import { mailDefaults, mailFields } from './schema-mail.ts';
@@ -84,6 +85,7 @@ export const siteSchema = z.strictObject({
   process: processFields.describe('a program that runs without a container, as a service of systemd').optional(),
   compose: composeFields.describe('a Compose project, all services of which are this one site').optional(),
   listen: z.array(listenPort()).describe('ports of this host for services beside the web, all connections to which go to the container').optional(),
+  egress: egress().describe('what the site may reach outside: any, none, or a list of places, such as api.example.com:443 and 192.0.2.0/24:8000-8999/udp; TCP unless /udp is said').optional(),
   mail: mailFields.describe('mail that the site sends, and where mail to it goes').optional(),
   ...siteDataFields,
   ...siteImageFields,
@@ -100,7 +102,7 @@ export const siteSchema = z.strictObject({
   if (first === 'process') for (const [path, message] of besideProcess(value)) context.addIssue({ code: 'custom', message, path });
   if (first === undefined || first === 'app' || first === 'image' || first === 'compose' || first === 'process') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update', 'egress'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {
@@ -135,6 +137,7 @@ export const defaultsSchema = z.strictObject({
     ready: z.strictObject({ timeout: span().describe('see ready.timeout of a site') }).partial().describe('see ready of a site'),
     stop: stop.describe('see stop of a site'),
     idle: idleDefaults.describe('see idle of a site'),
+    egress: egress().describe('see egress of a site; any unless given'),
   }).partial().describe('what a site has that says nothing else').optional(),
   machine: machineFields.describe('how sites share the machine').optional(),
   router: routerFields.describe('what listens on ports 80 and 443').optional(),

@@ -9,7 +9,7 @@ import type { Job } from './jobs.ts';
 import type { ListenPort } from './listen.ts';
 import { builtInMail, type SiteMail } from './mail.ts';
 import { parseSize, parseSpan } from './quantities.ts';
-import { directoriesOf, resolveProject, serviceOf, type Project } from './compose/project.ts';
+import { directoriesOf, requireKept, resolveProject, serviceOf, type Project } from './compose/project.ts';
 import { portOf } from './compose/read.ts';
 import { kinds, runsSomething } from './kinds.ts';
 import type { Place } from './process.ts';
@@ -71,6 +71,8 @@ export interface Workload {
   /** How its database gets into backups; undefined when it has none. */
   dump: Dump | undefined;
   hooks: Hooks;
+  /** Places outside that it may reach; undefined for all. */
+  egress: readonly string[] | undefined;
 }
 
 /** A site's program, as systemd is to run it. */
@@ -198,7 +200,10 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
   const project = file.compose && resolveProject({ ...file, compose: file.compose });
   const user = file.process && { user: undefined };
   const environment = resolveEnv(preset?.env ?? {}, file.domain, { ...file.env, ...file.secrets });
+  const egress = (file.egress ?? defaults.defaults?.egress)?.places;
+  if (egress && project) requireKept(file.domain, project);
   return {
+    egress,
     image: file.process ? undefined : project ? { reference: serviceOf(project, project.entry).image ?? '' } : imageOf(file, app),
     program: file.process && { settings: file.process, places: new Map(), ranges: rangesOf(defaults) },
     project,

@@ -13,6 +13,7 @@ import { rangesOf } from '../pure/site.ts';
 import { createContainer, ensureImage, makeDataDir, plannedImages, removeContainer, type PlannedImage } from './containers.ts';
 import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
+import { dropEgress } from './egress.ts';
 import { writePending } from './first-start.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
@@ -179,8 +180,9 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
     const { static: files } = loaded.file;
     if (files?.git !== undefined) await act(() => pullSite(names.domain, files, deps.report), () => removeCheckout(names.domain));
     if (want.spec !== undefined) {
-      await act(() => createContainer(deps.docker, want), async () => {
+      await act(() => createContainer(deps.docker, want, deps.report), async () => {
         await removeContainer(deps.docker, names);
+        await dropEgress(names.id);
         if (want.process) await forgetProcess(names);
       });
     }

@@ -8,6 +8,7 @@ import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
+import { dropEgress, enforceEgress } from './egress.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
 import { syncMail } from './mail-sync.ts';
@@ -81,7 +82,7 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     if (plan.want?.enabled) await deps.systemd.start(siteNames(plan.domain).socket).catch(() => undefined);
     throw error;
   }));
-  await forEach('sites', ['stop', 'stop container', 'remove container', 'create container', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
+  await forEach('sites', ['stop', 'stop container', 'remove container', 'create container', 'set egress', 'enable', 'disable', 'start', 'remove file'], async (plan, steps) => {
     const { socket, lockFile } = siteNames(plan.domain);
     const replace = () => runAll(plan, steps).finally(async () => {
       const stopped = plan.steps.some((step) => (step.do === 'stop' || step.do === 'close') && step.unit === socket);
@@ -159,6 +160,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
     }
     case 'create container': {
       if (plan.want) await createContainer(docker, plan.want);
+      break;
+    }
+    case 'set egress': {
+      await (plan.want ? enforceEgress(plan.want, deps.report) : dropEgress(siteNames(plan.domain).id));
       break;
     }
     case 'set limits': {

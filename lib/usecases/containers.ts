@@ -5,6 +5,7 @@ import { makePrivate } from '../effects/folder.ts';
 import type { ContainerSpec, Desired } from '../pure/desired.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
+import { enforceEgress } from './egress.ts';
 import { originsOf, type ImageOrigin } from './image-of.ts';
 import type { Deps } from './machine.ts';
 import { createProcess } from './process.ts';
@@ -17,11 +18,13 @@ import type { LoadedSite } from './settings.ts';
  * @throws SitegenError also when a link stands where a directory is to be mounted: an earlier
  *   container may have made it, and Docker would follow it out of the site's data
  */
-export async function createContainer(docker: Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'>, want: Desired): Promise<string> {
+export async function createContainer(docker: Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'>, want: Desired, report?: (line: string) => void): Promise<string> {
   const { domain } = want.names;
   if (want.missingSecrets.length > 0) throw new SitegenError(`${domain}: ${want.missingSecrets.join(', ')} of its app must be made first`, { hint: `run: sitegen apply ${domain}` });
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   const id = await make(docker, want);
+  // A user of a program that was made anew has another number.
+  await enforceEgress(want, report);
   // Whatever kept the former one from starting may be mended.
   await remove(want.names.failedFile);
   const pending = await exists(want.names.pendingFile);

@@ -40,9 +40,11 @@ export interface IdleMemory {
   moving: Record<string, number>;
   /** What of their memory is free after that, bytes. */
   gives: Record<string, number>;
+  /** When sites were last told what was blocked, by id, by the same clock. */
+  toldAt: Record<string, number>;
 }
 
-const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '', moving: {}, gives: {} };
+const nothing: IdleMemory = { seen: {}, known: {}, sites: builtIn.ranges.sites, budgetBytes: undefined, defaultsStamp: '', moving: {}, gives: {}, toldAt: {} };
 
 /** Reads it; of a file that is missing or damaged nothing is known. */
 export function parseMemory(text: string | undefined): IdleMemory {

@@ -14,6 +14,7 @@ import { inParallel } from '../pure/parallel.ts';
 import { formatBytes } from '../pure/quantities.ts';
 import { budgetOf, type Need } from '../pure/room.ts';
 import { readState } from './backup-state.ts';
+import { mendEgress, refreshEgress, tellRefused } from './egress.ts';
 import { giveUpSilent } from './idle-silent.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
 import { mendWays, type Found, type Mender } from './mend-ways.ts';
@@ -48,11 +49,24 @@ export async function idleRound(actors: Actors): Promise<number> {
   const round = await exclusively(() => look());
   try {
     if (round.looks.length > 0) await mendWays(round, actors);
+    await lookOutside(round, actors);
     await giveUpSilent([...round.known.values()].filter(({ domain }) => round.looks.some((each) => each.domain === domain && each.state === 'awake')), actors.report);
   } finally {
     await carryOutAll(round, actors);
   }
   return round.looks.length;
+}
+
+/** Has what running sites may reach outside be as their settings say, and tells what was blocked. */
+async function lookOutside({ known, looks, ways }: Round, { report }: Pick<Actors, 'report'>): Promise<void> {
+  const seen = typeof ways === 'string' ? undefined : ways?.egress;
+  if (looks.length > 0) await mendEgress(seen, report);
+  await refreshEgress([...known].flatMap(([id, { domain }]) => (looks.some((each) => each.domain === domain) ? [id] : [])), report);
+  if (!seen || seen.refused.size === 0) return;
+  await exclusively(async () => {
+    const memory = parseMemory(await readIfThere(paths.idleFile));
+    await keep({ ...memory, toldAt: await tellRefused(seen, memory.toldAt, os.uptime() * 1000) });
+  });
 }
 
 /** Has others make room for a site that is about to start. */

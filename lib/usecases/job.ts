@@ -5,6 +5,7 @@ import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { takeTurn } from '../effects/turn.ts';
 import { serviceContainer } from '../pure/compose/project.ts';
+import { namesIn } from '../pure/egress.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import type { Job } from '../pure/jobs.ts';
 import { printable, startLines } from '../pure/lines.ts';
@@ -85,6 +86,8 @@ async function runLocked(deps: JobDeps, names: SiteNames, name: string, say: Say
   let release = () => { /* Nothing is reserved yet. */ };
   const beforeStart = async () => { release = await makeRoomForJob(systemd, names, say); };
   try {
+    // What it may reach outside may have other addresses by now; nothing is done for a site without names.
+    if (workload.egress !== undefined && namesIn(workload.egress).length > 0) await systemd.enqueue(names.egressUnit);
     const woken = await wakeQuietly(deps, { names, name, workload, beforeStart });
     if (typeof woken === 'object') return woken.skipped;
     before = woken;

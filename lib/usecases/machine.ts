@@ -1,5 +1,6 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
+import path from 'node:path';
 import { machineMemory } from '../effects/cgroup.ts';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
@@ -9,6 +10,7 @@ import type { Systemd } from '../effects/systemd.ts';
 import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';
 import { siteUnitFiles, type Actual } from '../pure/diff.ts';
+import { idOfEgressFile } from '../pure/egress-names.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, jobPattern, listenPattern, mail, paths, shared, unitPatterns } from '../pure/names.ts';
 import { refuseSpecial, render } from '../pure/render.ts';
@@ -40,6 +42,7 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
   for (const { path: file, content } of readMany([...candidates])) files.set(file, content);
   const loaded = await systemd.list(one ? [...unitPatterns(one), jobPattern(one, 'timer'), listenPattern(one)] : ['site-*', 'sitegen-process@*', 'sitegen-job@*.timer', 'sitegen-listen@*.socket']);
   const containers: (ContainerState | undefined)[] = one ? [await docker.find(one.container, one.domain)] : await docker.list();
+  const rules = one ? [one.egressFile] : (await namesIn(paths.egressDir)).filter((name) => idOfEgressFile(name) !== undefined).map((name) => `${paths.egressDir}/${name}`);
   const directories = new Set<string>();
   for (const directory of wanted.flatMap((site) => site.dataDirs)) if (await exists(directory)) directories.add(directory);
   return {
@@ -47,6 +50,7 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
     units: new Map(loaded.filter(({ name }) => isSiteUnit(name) || isJobTimer(name) || isListenSocket(name)).map((unit) => [unit.name, unit.activeState])),
     enabled: new Set([...await namesIn(paths.enabledDir), ...await namesIn(paths.enabledTimersDir)]),
     containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
+    egress: new Map(readMany(rules).map(({ path: file, content }) => [idOfEgressFile(path.basename(file)) ?? '', content])),
     directories,
   };
 }
@@ -87,6 +91,7 @@ export async function prepareMachine({ systemd, docker }: Pick<Deps, 'systemd' |
   if (await readIfThere(paths.startsFile) !== starts) await writeAtomic({ path: paths.startsFile, content: starts });
   const budgetBytes = budgetOf(defaults.machine?.memory ?? builtIn.memory, machineMemory());
   if (budgetBytes !== undefined) await tellBudget({ budgetBytes, swapShare: swapState().share });
+  await fs.mkdir(paths.egressDir, { recursive: true, mode: 0o700 });
   const differs = changed.length > 0 || !await inPlace(ranges.sites);
   if (differs) await checkRanges(docker, ranges);
   // First, as it refuses a range that containers do not have; then nothing has changed yet.
@@ -117,7 +122,7 @@ async function networkFiles(ranges: Ranges) {
   const template = await fs.readFile(`${templatesDir}/network.nft.mustache`, 'utf8');
   const view = {
     sites: ranges.sites, bridge: shared.bridge, projects: shared.projectBridge,
-    gateway: networkOf(ranges.containers).gateway, mailPort: mail.port, mailListenPort: mail.listenPort,
+    gateway: networkOf(ranges.containers).gateway, mailPort: mail.port, mailListenPort: mail.listenPort, egressDir: paths.egressDir,
   };
   const files = [
     { path: paths.networkRules, content: render(template, view, refuseSpecial) },

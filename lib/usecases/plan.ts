@@ -125,6 +125,7 @@ function leftOvers(actual: Actual, known: ReadonlySet<string>): string[] {
     const id = /\/(?:site-(.+)\.socket|sitegen-job@([^:]+):.+\.timer|sitegen-listen@([^:]+):\d+\.socket)$/.exec(file)?.slice(1).find((part) => part !== undefined);
     if (id !== undefined && isOurs(content)) found.add(id);
   }
+  for (const id of actual.egress.keys()) found.add(id);
   for (const container of actual.containers.values()) found.add(siteNames(container.domain).id);
   return [...found].filter((id) => !known.has(id)).sort();
 }

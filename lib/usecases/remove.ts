@@ -9,6 +9,7 @@ import { namesOfSite } from '../pure/routes.ts';
 import { rangesOf } from '../pure/site.ts';
 import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
+import { dropEgress } from './egress.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
 import type { Deps } from './machine.ts';
 import { syncMail } from './mail-sync.ts';
@@ -69,6 +70,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   for (const unit of units) await remove(enabledLink(unit));
   await removeContainer(deps.docker, names);
   await forgetProcess(names);
+  await dropEgress(names.id);
   for (const unit of units) {
     await remove(`${paths.unitsDir}/${unit}`);
     await remove(`${paths.unitsDir}/${unit}.d`);

@@ -1,4 +1,5 @@
 import type { ContainerState, Docker } from '../effects/docker.ts';
+import { countersOf } from '../effects/egress.ts';
 import { exists, readIfThere } from '../effects/files.ts';
 import type { Systemd, UnitState } from '../effects/systemd.ts';
 import { backupWord, type BackupWord } from '../pure/backup.ts';
@@ -13,6 +14,7 @@ import type { SiteFile } from '../pure/schema.ts';
 import { hasAddress } from '../pure/site.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
 import { readState } from './backup-state.ts';
+import { egressStatus, type EgressStatus } from './egress-status.ts';
 import { loadSettings, takenOffsets, type LoadedSite } from './settings.ts';
 
 /** One site as `status --json` shows it. */
@@ -35,6 +37,8 @@ export interface SiteStatus {
   /** When the service last changed between asleep and awake; ISO 8601. */
   since: string | null;
   reason: string | null;
+  /** What it may reach outside, places or "any", with names that have no address; and how many packets were blocked since the rules were made. Null for a site that runs nothing. */
+  egress: EgressStatus | null;
   /** Whether it is backed up, and why not. */
   backup: { state: BackupWord['word']; reason: string | null };
 }
@@ -57,6 +61,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
     return asked;
   };
 
+  const counters = settings.sites.some(({ site }) => site.workload?.egress !== undefined) ? await countersOf() : undefined;
   const servers = (settings.defaults.backup?.servers ?? []).map(({ url }) => url);
   const result: SiteStatus[] = [];
   for (const loaded of settings.sites) {
@@ -82,6 +87,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
       aliases: loaded.site.aliases,
       units: unitStates(names, units),
       memory: await memoryOf(names),
+      egress: loaded.site.workload ? await egressStatus(names.id, loaded.site.workload.egress, counters) : null,
       since: await sinceOf(deps.systemd, names, units, settings.sites.length),
       reason: (typeof containers === 'string' && state !== 'disabled' ? (reason ?? containers) : reason) ?? null,
     });
@@ -149,6 +155,7 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
     memory: { current: null, max: null },
     since: null,
     reason,
+    egress: null,
   };
 }
 

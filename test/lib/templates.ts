@@ -111,7 +111,7 @@ test('sitegen.yaml is valid, sets nothing as it stands, and shows the values tha
   t.deepEqual(parseDefaults(text, paths.defaultsFile), {});
   const shown = parseDefaults(withCommentedKeys(text), paths.defaultsFile);
   t.deepEqual(rangesOf(shown), builtIn.ranges);
-  t.deepEqual(shown.defaults, { app: builtIn.app, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout }, idle: { after: builtIn.idleAfter, stopAfter: builtIn.idleStopAfter, freeze: true } });
+  t.deepEqual(shown.defaults, { app: builtIn.app, egress: { places: undefined }, limits: builtIn.limits, ready: { timeout: builtIn.readyTimeout }, stop: { timeout: builtIn.stopTimeout }, idle: { after: builtIn.idleAfter, stopAfter: builtIn.idleStopAfter, freeze: true } });
   t.is(shown.machine?.memory, builtIn.memory);
   t.deepEqual(Object.keys(shown.alerts ?? {}), keysAt(defaultsSchema, ['alerts']));
   const { enabled, hsts, maxConnections, limits, maxBody, log, statePath, probes } = shown.router ?? {};
@@ -192,7 +192,7 @@ const rendered: Record<string, () => Promise<string> | string> = {
   'process-socket': () => unitText(program, 'process-socket'),
   'service-of-a-process': () => unitText(program, 'service'),
   job: () => desiredOf({ site: 'domain: my-site.example.com\nimage: x\njobs: {cron: {calendar: "*:0/15", command: [php, cron.php]}}\n' }).files.at(-1)?.content ?? '',
-  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge, gateway: '10.214.0.1', mailPort: mail.port, mailListenPort: mail.listenPort }, refuseSpecial),
+  'network.nft': async () => render(await read('templates/network.nft.mustache'), { sites: '10.213.0.0/16', bridge: shared.bridge, projects: shared.projectBridge, gateway: '10.214.0.1', mailPort: mail.port, mailListenPort: mail.listenPort, egressDir: paths.egressDir }, refuseSpecial),
   'mail.socket': async () => render(await read('templates/mail-socket.mustache'), { gateway: '10.214.0.1', port: mail.listenPort }, refuseSpecial),
 };
 

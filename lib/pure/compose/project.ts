@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { SitegenError } from '../errors.ts';
 import type { SiteNames } from '../names.ts';
 import { shared } from '../paths.ts';
-import { dataVolumes } from './check.ts';
+import { capabilityOf, dataVolumes } from './check.ts';
 import { entryOf, readProject, type ComposeSite } from './read.ts';
 import type { ComposeProject, ComposeService, ComposeSettings, Permission } from './schema.ts';
 
@@ -33,6 +33,21 @@ export function resolveProject(site: ComposeSite & { domain: string; compose: Co
     order: orderOf(project),
     oneShot: new Set(waited),
   };
+}
+
+/** Capabilities with which a container could send with another's address. */
+const disguises = ['ALL', 'NET_ADMIN', 'NET_RAW', 'SYS_ADMIN'];
+
+/** Refuses a project whose packets cannot be told from others', so that nothing could keep it from a place. @throws SitegenError that names the service */
+export function requireKept(domain: string, project: Project): void {
+  for (const name of project.order) {
+    const service = serviceOf(project, name);
+    const disguise = (service.cap_add ?? []).map((each) => capabilityOf(each)).find((each) => disguises.includes(each));
+    const why = service.network_mode === 'host' ? 'it has the network of this machine'
+      : networksOfService(service).some((network) => project.compose.networks?.[network]?.external === true) ? 'it has a network of somebody else'
+        : service.privileged === true || disguise !== undefined ? `with ${disguise ?? 'privileged'} it can send as another container` : undefined;
+    if (why !== undefined) throw new SitegenError(`${domain}: egress: service ${name} cannot be kept to a list, as ${why}: take that out, or write egress: any`);
+  }
 }
 
 /** All services, each after those that it depends on; else in the order of their names, so that nothing changes when lines are moved. */

@@ -66,11 +66,15 @@ test('ways of sites and of their ports are told apart in the rules', (t) => {
     '\tset visits {',
     '\t\telements = { 10.213.1.2 counter packets 7 bytes 420, 10.214.1.2 counter packets 3 bytes 180 }',
     '\t}',
+    '\tset refused4_example.com {',
+    '\t\telements = { 192.0.2.2 . tcp . 8081 counter packets 2 bytes 120 }',
+    '\t}',
     '}',
   ].join('\n')), {
     forwarded: new Set(['10.213.1.2', '10.213.1.3']),
     ports: new Map([[25, '10.214.1.2:2525'], [143, '10.214.1.2:143'], [993, '10.214.1.3:993']]),
     visits: new Map([['10.213.1.2', 7], ['10.214.1.2', 3]]),
+    egress: { inForce: new Set(), refused: new Map([['example.com', [{ place: '192.0.2.2:8081', packets: 2 }]]]) },
   });
   t.deepEqual(parseWays('table inet sitegen {\n\tmap public {\n\t\ttype inet_service : ipv4_addr . inet_service\n\t}\n\tchain x {\n\t\tdnat to tcp dport map @awake\n\t}\n}\n')?.ports, new Map());
 });

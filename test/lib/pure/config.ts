@@ -31,7 +31,7 @@ function refusesKey(text: string, ...lines: string[]): void {
   refuses(`a site with ${text.replaceAll('\n', ' ↵ ')}`, 'site', `domain: example.com\n${text}\n`, ...lines);
 }
 
-const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
+const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, egress, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
 const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax';
 
 test('all keys of a site are read', (t) => {
@@ -87,7 +87,7 @@ refusesKey('stop:\n  signal: x', '3: stop.signal: unknown key; allowed: timeout'
 refuses('an unknown key of sitegen.yaml', 'defaults', 'a: 1\n', '1: a: unknown key; allowed: network, defaults, machine, router, acme, mail, backup, adopt, alerts, doctor');
 refuses('an unknown key of network', 'defaults', 'network:\n  site: x\n', '2: network.site: unknown key; allowed: sites, containers');
 refuses('an unknown key of alerts', 'defaults', 'alerts:\n  mail: x\n', '2: alerts.mail: unknown key; allowed: command, webhook, email');
-refuses('an unknown key of defaults', 'defaults', 'defaults:\n  image: x\n', '2: defaults.image: unknown key; allowed: app, limits, ready, stop, idle');
+refuses('an unknown key of defaults', 'defaults', 'defaults:\n  image: x\n', '2: defaults.image: unknown key; allowed: app, limits, ready, stop, idle, egress');
 refuses('an unknown key three levels down', 'defaults', 'defaults:\n  limits:\n    foo: 1\n', `3: defaults.limits.foo: unknown key; allowed: ${limitKeys}`);
 refuses('an unknown key of defaults.ready', 'defaults', 'defaults:\n  ready: {path: /}\n', '2: defaults.ready.path: unknown key; allowed: timeout');
 refuses('an unknown key of defaults.stop', 'defaults', 'defaults:\n  stop:\n    x: 1\n', '3: defaults.stop.x: unknown key; allowed: timeout');

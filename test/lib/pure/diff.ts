@@ -7,7 +7,7 @@ const site = (more = '') => desiredOf({ site: `domain: example.com\nimage: x\n${
 const want = site('volumes: [a:/a]\n');
 const { names } = want;
 
-const nothing: Actual = { files: new Map(), units: new Map(), enabled: new Set(), containers: new Map(), directories: new Set() };
+const nothing: Actual = { files: new Map(), units: new Map(), enabled: new Set(), containers: new Map(), egress: new Map(), directories: new Set() };
 
 /** A machine on which a site is set up; its units are loaded when their state is given. */
 function machine(made: Desired, units: Record<string, string> = { [made.names.socket]: 'active' }): Actual {
@@ -16,6 +16,7 @@ function machine(made: Desired, units: Record<string, string> = { [made.names.so
     units: new Map(Object.entries(units)),
     enabled: new Set(made.enabled && made.hasSocket ? [made.names.socket] : []),
     containers: new Map(made.container ? [[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain, running: false }]] : []),
+    egress: new Map(),
     directories: new Set(made.dataDirs),
   };
 }

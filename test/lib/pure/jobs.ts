@@ -158,6 +158,7 @@ function machine(made: Desired, more: Partial<Actual> = {}): Actual {
     units: new Map(up.map((unit) => [unit, 'active'])),
     enabled: new Set(up),
     containers: new Map([[made.names.container, { specHash: containerOf(made).Labels['sitegen.spec'] ?? '', domain: made.names.domain, running: false }]]),
+    egress: new Map(),
     directories: new Set(made.dataDirs),
     ...more,
   };

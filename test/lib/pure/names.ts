@@ -124,6 +124,8 @@ test('all names of a domain', (t) => {
     lockFile: '/run/sitegen/sites/my-site.org.lock',
     freezeFile: '/run/sitegen/sites/my-site.org.freeze',
     failedFile: '/run/sitegen/sites/my-site.org.failed',
+    egressFile: '/var/lib/sitegen/egress/my-site.org.nft',
+    egressUnit: 'sitegen-egress@my-site.org.service',
     jobLock: '/run/sitegen/sites/my-site.org.job',
     oomFile: '/run/sitegen/sites/my-site.org.oom',
     memoryFile: '/run/sitegen/sites/my-site.org.memory',
