@@ -115,6 +115,9 @@ if [[ $cause == 'a visitor' && -e $state.failed ]]; then
   ((began / 1000 >= until)) || patient refuse
 fi
 
+# Its data takes more room than it may, or did at the last look.
+[[ ! -e $state.full ]] || patient full
+
 wait_ms=0 create_ms=0 from=asleep
 # Something is in the lock's file while "sitegen apply" replaces the container, or somebody stops it, and
 # nothing names one whose installation was cut short.

@@ -58,6 +58,8 @@ export interface Desired {
   dataFiles: readonly string[];
   /** Who owns those of them that are made for others than root. */
   owners: ReadonlyMap<string, Owner>;
+  /** Room on the disk for its data, bytes; undefined without a limit. */
+  diskBytes: number | undefined;
   /** What the relay for mail is to know of it; undefined for nothing. */
   mail: RenderedFile | undefined;
   /** Address of the relay, whether or not it listens. */
@@ -118,6 +120,7 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     dataDirs: [names.dataDir, ...(workload?.mounts ?? []).map((mount) => sourceOf(names, mount.directory)), ...(program?.cwd.startsWith(`${names.dataDir}/`) === true ? [program.cwd] : []), ...staticDirs(site, names)],
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
+    diskBytes: workload?.diskBytes,
     mail: mailFile(site, names, address),
     gateway: site.mail.gateway,
   };

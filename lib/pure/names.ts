@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
+import { diskNames, type DiskNames } from './disk-names.ts';
 import { usageError } from './errors.ts';
 import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';
@@ -16,7 +17,7 @@ export * from './paths.ts';
 const unitNameMax = 255;
 
 /** Everything that is called after one domain. */
-export interface SiteNames extends ProcessNames {
+export interface SiteNames extends ProcessNames, DiskNames {
   domain: string;
   /** The domain, or a short stand-in where a unit name would get too long. */
   id: string;
@@ -173,7 +174,7 @@ export function siteNames(domain: string): SiteNames {
     slice,
     appSlice,
     entrySlice,
-    ...ofProcess,
+    ...ofProcess, ...diskNames({ id }),
     units: [slice, appSlice, service, socket],
     moreUnits: [entrySlice, ofProcess.processUnit, ofProcess.processSocket],
     container: `site-${id}`,

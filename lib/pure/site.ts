@@ -62,6 +62,8 @@ export interface Workload {
   /** A newer image is taken without being asked for. */
   updates: 'auto' | 'report';
   limits: Limits;
+  /** Room on the disk for its data, bytes; undefined without a limit. */
+  diskBytes: number | undefined;
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
@@ -210,6 +212,7 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     updates: file.update ?? 'report',
     mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
+    diskBytes: toDisk(file.limits?.disk ?? preset?.limits?.disk ?? defaults.defaults?.limits?.disk),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
@@ -286,6 +289,10 @@ function toLimits(limits: NonNullable<SiteFile['limits']>): Limits {
     return value === undefined ? [] : [[name, String(value)] as const];
   });
   return Object.fromEntries(entries);
+}
+
+function toDisk(size: string | undefined): number | undefined {
+  return size === undefined || size === 'infinity' ? undefined : parseSize(size);
 }
 
 function toMs(span: string): number {

@@ -15,6 +15,7 @@ import { refuseSpecial, render } from '../pure/render.ts';
 import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
+import { quotaFacts } from './disk-quota.ts';
 import { tellBudget } from './idle-memory.ts';
 import { templatesDir } from './apps.ts';
 
@@ -48,6 +49,7 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
     enabled: new Set([...await namesIn(paths.enabledDir), ...await namesIn(paths.enabledTimersDir)]),
     containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
     directories,
+    quotas: await quotaFacts(wanted),
   };
 }
 

@@ -11,6 +11,7 @@ import { shortCommit } from '../pure/static.ts';
 import { backupSite, type BackupDeps } from './backup.ts';
 import { chooseBackup, requireCommit, requireSigned, type Chosen, type Search } from './choose.ts';
 import { makeDataDir, removeContainer } from './containers.ts';
+import { limitTreeIfPossible } from './disk-quota.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
 import { readFence } from './fence.ts';
@@ -177,6 +178,7 @@ export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site
   for (const directory of want.dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeDataDir(want, directory, inNext(directory));
   const { workload } = loaded.site;
   if (!workload) return;
+  await limitTreeIfPossible(names, inNext(names.dataDir), workload.diskBytes, (line) => { console.error(line); });
   const dumps = await namesIn(inNext(`${names.metaDir}/dump`));
   // Now, as its first visitor would find a site that cannot start.
   if (workload.dump && !workload.dump.loadArgv && dumps.includes(workload.dump.file)) {
