@@ -42,7 +42,7 @@ export const projectRange = { first: 0x73_00_00_00, count: 0x1_00_00_00 } as con
  * that it stays the same on another machine as a rule. It is kept on the data's own directory alone.
  * @param taken numbers that something has already
  */
-export function projectFor(id: string, taken: ReadonlySet<number>): number {
+export function projectFor(id: string, taken: Pick<ReadonlySet<number>, 'has'>): number {
   const start = createHash('sha256').update(id).digest().readUInt32BE(0);
   for (let step = 0; step < projectRange.count; step++) {
     const project = projectRange.first + ((start + step) % projectRange.count);

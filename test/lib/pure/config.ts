@@ -127,6 +127,9 @@ refusesKey('address: ::1', '2: address: "::1" invalid IPv4 address');
 for (const value of ['lots', '0M', '512MB', '120%', '-1M', '99999E']) {
   refusesKey(`limits: {memoryMax: ${value}}`, `2: limits.memoryMax: "${value}" is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity`);
 }
+for (const value of ['lots', '0M', '20%', '1GB']) {
+  refusesKey(`limits: {disk: ${value}}`, `2: limits.disk: "${value}" is not a size: write a number with K, M, G or T, or infinity`);
+}
 refusesKey('limits: {memoryMax: -5}', '2: limits.memoryMax: -5 too small: expected number to be >0');
 refusesKey('limits: {cpuWeight: 0}', '2: limits.cpuWeight: 0 too small: expected number to be >=1');
 refusesKey('limits: {ioWeight: 10001}', '2: limits.ioWeight: 10001 too big: expected number to be <=10000');

@@ -93,3 +93,13 @@ test('an image that an app builds is known by the app', (t) => {
 test('a site without image and app is an error that names it', (t) => {
   t.throws(() => resolve({ domain: 'example.com' }, undefined, {}), { instanceOf: SitegenError, message: 'example.com: has neither image nor app' });
 });
+
+test('room on the disk is the site\'s own, else its app\'s, else the machine\'s, else without a limit', (t) => {
+  const bytes = (site: string, app = '', defaults = '{}\n') => workloadOf(resolveTexts({ site: `domain: example.com\n${site}`, app: `description: x\nimage: x\n${app}`, defaults })).diskBytes;
+  const machine = 'defaults: {limits: {disk: 1G}}\n';
+  t.is(bytes('image: x\n'), undefined);
+  t.is(bytes('image: x\n', '', machine), 1024 ** 3);
+  t.is(bytes('app: preset\n', 'limits: {disk: 2G}\n', machine), 2 * 1024 ** 3);
+  t.is(bytes('app: preset\nlimits: {disk: 500}\n', 'limits: {disk: 2G}\n', machine), 500);
+  t.is(bytes('image: x\nlimits: {disk: infinity}\n', '', machine), undefined);
+});
