@@ -64,6 +64,13 @@ export async function limitTreeIfPossible(names: QuotaNames, tree: string, bytes
   await limitTree(names, tree, bytes).catch((error: unknown) => { report(`${names.domain}: limits.disk is watched, and not held by the kernel: ${reasonOf(error)}`); });
 }
 
+/** Makes a tree part of a site's project: nothing else can be renamed into its data (EXDEV of rename(2)). */
+export async function joinData({ dataDir }: Pick<SiteNames, 'dataDir'>, tree: string): Promise<void> {
+  if (await projectMount(tree) === undefined) return;
+  const project = (await projectsOf([dataDir])).get(dataDir) ?? 0;
+  if (project !== 0) await joinProject(tree, project);
+}
+
 /** For apply: a site that runs is stopped before its files become a project; its visitors wait. */
 export async function limitSite(deps: Parameters<typeof stopSite>[0], names: SiteNames, bytes: number | undefined): Promise<void> {
   const isProject = ((await projectsOf([names.dataDir])).get(names.dataDir) ?? 0) !== 0;
