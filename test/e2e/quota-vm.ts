@@ -84,7 +84,8 @@ quotaTest('the kernel holds a site to limits.disk: it alone gets an error, and w
 });
 
 quotaTest('data that is restored, in whole or in part, renamed or copied has its quota; that of a purged site is gone', [one, two, other], async (t, guest) => {
-  await addApp(guest, one, limit);
+  // One that nobody has visited yet has nothing to be backed up.
+  t.is(await page(guest, await addApp(guest, one, limit), '/files/page'), 'welcome');
   const number = await project(guest, data(one));
   await put(guest, one, 'big', 15);
   for (const args of [['backup', one], ['restore', '--force', one]]) {
