@@ -23,6 +23,10 @@ const actors: Actors = {
     const { putToSleep } = await import('../lib/usecases/put-to-sleep.ts');
     return putToSleep(await connect(), move, known, past);
   },
+  async measure(domain) {
+    const { systemd } = await connect();
+    await systemd.enqueue(siteNames(domain).diskUnit);
+  },
   async isActive(domain) {
     const { systemd } = await connect();
     return (await systemd.list([siteNames(domain).service])).some(({ activeState }) => activeState === 'active');

@@ -77,6 +77,7 @@ function details(site: SiteStatus, gap: boolean): void {
   if (site.egress) line('egress', describe(site.egress));
   if (site.backup.state !== 'off') line('backup', site.backup.reason ?? 'on all servers');
   if (site.memory.current !== null) line('memory', `${formatBytes(site.memory.current)} of ${site.memory.max === null ? 'no limit' : formatBytes(site.memory.max)}`);
+  if (site.disk) line('disk', `${site.disk.used === null ? 'not measured yet' : formatBytes(site.disk.used)} of ${formatBytes(site.disk.max)}${dim(site.disk.way === 'quota' ? ', a quota of the kernel' : `, watched${site.disk.measured === null ? '' : `: measured ${site.disk.measured}`}`)}`);
   if (site.address !== null) for (const [unit, state] of Object.entries(site.units)) line('unit', `${unit} ${dim(state)}`);
 }
 

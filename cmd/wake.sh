@@ -115,6 +115,9 @@ if [[ $cause == 'a visitor' && -e $state.failed ]]; then
   ((began / 1000 >= until)) || patient refuse
 fi
 
+# Its data takes more room than it may, or did at the last look.
+[[ ! -e $state.full ]] || patient full
+
 # Names that it may reach outside may have other addresses by now. The file's first line says whether it has any.
 if read -r egress 2>/dev/null <"/var/lib/sitegen/egress/${state##*/}.nft" && [[ $egress == *'"names":{"'* ]]; then
   # Nobody's child, and not waited for.

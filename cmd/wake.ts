@@ -1,10 +1,10 @@
 import { SitegenError, reasonOf } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
-import { awaitReady, noteFailure, refuseVisitors, startContainer, type WakeRequest } from '../lib/usecases/wake.ts';
+import { awaitReady, checkRoom, noteFailure, refuseVisitors, startContainer, type WakeRequest } from '../lib/usecases/wake.ts';
 import { readUnitEnvironment } from './unit-environment.ts';
 
 /**
- * The patient part of the shim, called by wake.sh as `wake.mjs start|ready|refuse` where its fast way
+ * The patient part of the shim, called by wake.sh as `wake.mjs start|ready|refuse|full` where its fast way
  * does not do. Prints the milliseconds of create and start; on failure, or when it is only to refuse,
  * it answers the visitors, and exits with 75; with anything else only when it could not even do that.
  */
@@ -24,6 +24,8 @@ try {
     console.error(`${unit.domain} failed to start a moment ago and is not tried again yet`);
     await refuseVisitors(names);
     process.exitCode = answered;
+  } else if (process.argv[2] === 'full') {
+    await checkRoom(unit.domain);
   } else if (process.argv[2] === 'start') {
     const { create, start } = await startContainer(request);
     process.stdout.write(`${create} ${start}\n`);

@@ -1,6 +1,7 @@
 import { connectSystemd } from '../lib/effects/systemd.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { worked } from '../lib/usecases/alarm.ts';
+import { sitesShortOfRoom } from '../lib/usecases/disk.ts';
 import { siteOfId } from '../lib/usecases/read-sites.ts';
 import { staleSite, watchBackups } from '../lib/usecases/watch.ts';
 
@@ -14,6 +15,7 @@ try {
   if (argument === '' || argument === '--boot') {
     const { stale, lines } = await watchBackups(systemd, argument === '--boot', () => new Date());
     for (const line of lines) console.log(line);
+    for (const domain of await sitesShortOfRoom()) await systemd.enqueue(siteNames(domain).diskUnit);
     for (const { domain } of stale) await systemd.start(siteNames(domain).watchBackupUnit).catch(() => undefined);
   } else {
     const file = await siteOfId(argument);

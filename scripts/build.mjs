@@ -21,7 +21,7 @@ const { version } = JSON.parse(await readFile('package.json', 'utf8'));
 const out = process.argv[2] ?? 'dist';
 await rm(out, { recursive: true, force: true });
 const { metafile } = await build({
-  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'adopter', 'collect', 'certify', 'buddy-serve', 'push', 'repack', 'dump', 'watch', 'rehearse', 'idle', 'stop-quiet', 'job', 'mail-intake', 'mail-deliver'].map((name) => `cmd/${name}.ts`),
+  entryPoints: ['sitegen', 'wake', 'drain', 'sleep', 'alarm', 'responder', 'adopter', 'collect', 'certify', 'buddy-serve', 'push', 'repack', 'dump', 'watch', 'disk', 'rehearse', 'idle', 'stop-quiet', 'job', 'mail-intake', 'mail-deliver'].map((name) => `cmd/${name}.ts`),
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,

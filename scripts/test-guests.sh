@@ -21,7 +21,7 @@ guest_of() {
   certs* | haproxy.ts | responder.ts | router* | static*) echo test-router ;;
   backup* | dump.ts) echo test-backup ;;
   adopt* | move* | rehearse.ts | rename.ts | restore.ts) echo test-data ;;
-  apps* | compose.ts | doctor.ts | egress.ts | hardening.ts | init.ts | mail.ts | process.ts | release.ts) echo test-apps ;;
+  apps* | compose.ts | doctor.ts | egress.ts | hardening.ts | init.ts | mail.ts | process.ts | quota.ts | release.ts) echo test-apps ;;
   burst.ts | cycles.ts | firewalls.ts | idle* | jobs.ts | listen.ts | steps.ts | top.ts | vanished.ts) echo test-sleep ;;
   *) echo test-trixie ;;
   esac

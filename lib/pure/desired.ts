@@ -11,7 +11,8 @@ import { formatListen, type ListenPort } from './listen.ts';
 import { renderSenderSite } from './mail.ts';
 import { addressFor, environmentText, processHash, processSocketUnit, processUnit, resolveProcess, sandboxOf, userOf, type DesiredProcess } from './process.ts';
 import { escapeUnit, render, type View } from './render.ts';
-import { hasAddress, type Limits, type Owner, type Program, type Site, type Workload } from './site.ts';
+import type { Limits } from './limits.ts';
+import { hasAddress, type Owner, type Program, type Site, type Workload } from './site.ts';
 import { paths } from './names.ts';
 
 export type { ContainerSpec } from './container-spec.ts';
@@ -61,6 +62,8 @@ export interface Desired {
   owners: ReadonlyMap<string, Owner>;
   /** What it may reach outside; undefined for everything. */
   egress: EgressSpec | undefined;
+  /** Room on the disk for its data, bytes; undefined without a limit. */
+  diskBytes: number | undefined;
   /** What the relay for mail is to know of it; undefined for nothing. */
   mail: RenderedFile | undefined;
   /** Address of the relay, whether or not it listens. */
@@ -122,6 +125,7 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     dataFiles: workload?.project ? filesOf(workload.project).map((file) => sourceOf(names, file)) : [],
     owners: new Map(Object.entries(workload?.owners ?? {}).map(([directory, owner]) => [sourceOf(names, directory), owner])),
     egress: egressOf(site, names, address, project),
+    diskBytes: workload?.diskBytes,
     mail: mailFile(site, names, address),
     gateway: site.mail.gateway,
   };

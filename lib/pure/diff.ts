@@ -1,7 +1,9 @@
 import type { Desired, RenderedFile } from './desired.ts';
+import { wholeBlocks } from './disk-quota.ts';
 import { formatEgress } from './egress-names.ts';
 import { differs, parseEgress } from './egress-rules.ts';
 import { isJobTimer, isListenSocket, isSiteUnit, limitsUnit, paths, siteNames, type SiteNames } from './names.ts';
+import { formatBytes } from './quantities.ts';
 
 /** What is on the machine, as far as apply compares it. */
 export interface Actual {
@@ -17,6 +19,14 @@ export interface Actual {
   egress: ReadonlyMap<string, string>;
   /** Directories that are there, of those that are desired. */
   directories: ReadonlySet<string>;
+  /** Quotas of sites' data, by id; of those alone whose file system has quotas. */
+  quotas?: ReadonlyMap<string, QuotaFacts>;
+}
+
+/** The quota in force, undefined where there is none; and how large the file system is. */
+export interface QuotaFacts {
+  limitBytes: number | undefined;
+  diskBytes: number;
 }
 
 /** One thing that apply would do, in the order in which it has to be done. */
@@ -30,6 +40,7 @@ export type Step =
   | { do: 'remove file'; path: string }
   | { do: 'reload' }
   | { do: 'set limits'; unit: string }
+  | { do: 'set quota'; bytes: number | undefined }
   | { do: 'create container'; name: string }
   | { do: 'set egress'; from: string; to: string }
   | { do: 'disable'; unit: string }
@@ -67,6 +78,8 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   steps.push(...changed.map((file): Step => ({ do: 'write', file, before: actual.files.get(file.path) })));
   if (changed.some((file) => actual.units.has(unitOf(file.path)))) steps.push({ do: 'reload' });
   if (sliceChanged && isUp(actual.units.get(names.slice))) steps.push({ do: 'set limits', unit: limitsUnit(names) });
+  const quota = actual.quotas?.get(names.id);
+  if (quota && !isQuota(quota, want.diskBytes)) steps.push({ do: 'set quota', bytes: want.diskBytes });
   const timers = want.enabled ? want.timers : [];
   const noTimers = [...want.timers.filter((unit) => !timers.includes(unit)), ...staleTimers];
   steps.push(...noTimers.filter((unit) => isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'stop', unit })));
@@ -95,6 +108,12 @@ export function diffSite(want: Desired, actual: Actual): Step[] {
   steps.push(...timers.filter((unit) => !actual.enabled.has(unit)).map((unit): Step => ({ do: 'enable', unit })));
   steps.push(...timers.filter((unit) => !isUp(actual.units.get(unit))).map((unit): Step => ({ do: 'start', unit })));
   return steps;
+}
+
+/** Whether a quota is the limit that is wanted; one beyond the disk cannot be told from none, and needs none. */
+function isQuota({ limitBytes, diskBytes }: QuotaFacts, wanted: number | undefined): boolean {
+  if (wanted === undefined || wanted >= diskBytes) return limitBytes === undefined;
+  return limitBytes === wholeBlocks(wanted);
 }
 
 /** Timers of a site's jobs, or sockets of its ports, that have a file, or that systemd remembers. */
@@ -148,6 +167,7 @@ export function describeStep(step: Step): string {
     case 'make directory': return `make directory ${step.path}`;
     case 'set egress': return step.from === step.to ? `write the rules of egress anew (${step.to})` : `egress: ${step.to} instead of ${step.from}`;
     case 'set limits': return 'put the limits in force';
+    case 'set quota': return step.bytes === undefined ? 'take the disk quota of its data away' : `set the disk quota of its data to ${formatBytes(step.bytes)}`;
     case 'reload': return 'reload systemd, once for all';
     case 'create container':
     case 'stop container':

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
+import { diskNames, type DiskNames } from './disk-names.ts';
 import { egressNamesOf, type EgressNames } from './egress-names.ts';
 import { usageError } from './errors.ts';
 import { jobUnits } from './job-names.ts';
 import { jobName, jobNameMax } from './jobs.ts';
 import { listenSocket } from './listen-names.ts';
 import { paths, router, shared } from './paths.ts';
-import { processNames, type ProcessNames } from './unit-names.ts';
+import { escapeHyphens, processNames, type ProcessNames } from './unit-names.ts';
 
 export * from './job-names.ts';
 export * from './listen-names.ts';
@@ -17,7 +18,7 @@ export * from './paths.ts';
 const unitNameMax = 255;
 
 /** Everything that is called after one domain. */
-export interface SiteNames extends ProcessNames, EgressNames {
+export interface SiteNames extends ProcessNames, EgressNames, DiskNames {
   domain: string;
   /** The domain, or a short stand-in where a unit name would get too long. */
   id: string;
@@ -174,7 +175,7 @@ export function siteNames(domain: string): SiteNames {
     slice,
     appSlice,
     entrySlice,
-    ...ofProcess, ...egressNamesOf(id),
+    ...ofProcess, ...egressNamesOf(id), ...diskNames({ id }),
     units: [slice, appSlice, service, socket],
     moreUnits: [entrySlice, ofProcess.processUnit, ofProcess.processSocket],
     container: `site-${id}`,
@@ -287,14 +288,4 @@ function siteId(domain: string): string {
   if (longest <= unitNameMax) return domain;
   // "_" cannot be in a domain, so a short name is never another site's.
   return `${domain.slice(0, 40)}_${createHash('sha256').update(domain).digest('hex').slice(0, 16)}`;
-}
-
-/** In a slice's name "-" means nesting (systemd.slice(5)), so the domain's own are escaped as systemd-escape does. */
-function escapeHyphens(text: string): string {
-  return text.replaceAll('-', String.raw`\x2d`);
-}
-
-/** The reverse, for what `escapeHyphens` has made. */
-export function unescapeHyphens(text: string): string {
-  return text.replaceAll(String.raw`\x2d`, '-');
 }

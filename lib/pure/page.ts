@@ -3,6 +3,11 @@ export function unavailablePage(domain: string): string {
   return page(`${domain} is not available`, `${domain} could not be started`, 'The site did not answer in time. Please try again in a moment; the next visit starts it anew.');
 }
 
+/** The same for a site that is kept stopped, as its data takes all the room that it may. */
+export function fullPage(domain: string): string {
+  return page(`${domain} is not available`, `${domain} is full`, 'The site has used up its room on this server. It comes back as soon as whoever runs it has made some.');
+}
+
 /** The router's own pages, by status and `maintenance`: heading and text. */
 const texts: Readonly<Record<string, readonly [heading: string, text: string]>> = {
   400: ['This request cannot be understood', 'Your browser sent something that does not follow the rules of HTTP, or headers that are too long. Deleting the cookies of this site may help.'],

@@ -13,7 +13,7 @@ import { mailDefaults, mailFields } from './schema-mail.ts';
 import { adoptFields, backupFields, dataFields, siteDataFields } from './schema-backup.ts';
 import { composeFields } from './compose/schema.ts';
 import { acmeFields, entryFields, routerFields } from './schema-entry.ts';
-import { alias, domain, listenPort, port, size, span, text } from './schema-values.ts';
+import { alias, bytes, domain, listenPort, port, size, span, text } from './schema-values.ts';
 
 /**
  * The one schema of all files that people write: types, validation and (through `describe`)
@@ -31,6 +31,7 @@ const limits = z.strictObject({
   ioWeight: weight().describe('share of the disk when it is scarce; 100 is normal'),
   tasksMax: z.union([z.int().positive(), z.literal('infinity')], 'is not a number of tasks: write a whole number above 0, or infinity').transform(String)
     .describe('processes and threads at most'),
+  disk: bytes().describe('room on the disk for its data; dumps and backups do not count (docs/concepts.md#limits)'),
 }).partial();
 
 const ready = z.strictObject({

@@ -7,6 +7,7 @@ import { networkOf, type Ranges } from './addresses.ts';
 import { parseAwakeTimes, type IdleRules } from './idle.ts';
 import type { Job } from './jobs.ts';
 import type { ListenPort } from './listen.ts';
+import { toDisk, toLimits, type Limits } from './limits.ts';
 import { builtInMail, type SiteMail } from './mail.ts';
 import { parseSize, parseSpan } from './quantities.ts';
 import { directoriesOf, requireKept, resolveProject, serviceOf, type Project } from './compose/project.ts';
@@ -62,6 +63,8 @@ export interface Workload {
   /** A newer image is taken without being asked for. */
   updates: 'auto' | 'report';
   limits: Limits;
+  /** Room on the disk for its data, bytes; undefined without a limit. */
+  diskBytes: number | undefined;
   ready: { path: string | undefined; timeoutMs: number };
   /** Bound for requests in flight, and again for the container's own end. */
   stopTimeoutMs: number;
@@ -113,11 +116,6 @@ export interface Mount {
   target: string;
   readOnly: boolean;
 }
-
-/** systemd's resource settings, with the names that they have in units. */
-export type Limits = Readonly<Partial<Record<(typeof limitNames)[number], string>>>;
-
-export const limitNames = ['MemoryMax', 'MemoryHigh', 'CPUWeight', 'CPUQuota', 'IOWeight', 'TasksMax'] as const;
 
 /** What holds where no file says anything. */
 export const builtIn = {
@@ -215,6 +213,7 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     updates: file.update ?? 'report',
     mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),
+    diskBytes: toDisk(file.limits?.disk ?? preset?.limits?.disk ?? defaults.defaults?.limits?.disk),
     ready: { path, timeoutMs: toMs(ready.timeout ?? defaults.defaults?.ready?.timeout ?? builtIn.readyTimeout) },
     stopTimeoutMs: toMs(file.stop?.timeout ?? preset?.stop?.timeout ?? defaults.defaults?.stop?.timeout ?? builtIn.stopTimeout),
     idle: toIdle({ ...defaults.defaults?.idle, ...preset?.idle, ...file.idle }),
@@ -282,15 +281,6 @@ function toOwners(owners: Readonly<Record<string, string>>): Record<string, Owne
 function toMount(volume: string): Mount {
   const [, target = '', mode] = volume.split(':');
   return { directory: directoryOf(volume), target, readOnly: mode === 'ro' };
-}
-
-function toLimits(limits: NonNullable<SiteFile['limits']>): Limits {
-  const entries = limitNames.flatMap((name) => {
-    const key = name.replace(/^(CPU|IO|.)/, (start) => start.toLowerCase()) as keyof typeof limits;
-    const value = limits[key];
-    return value === undefined ? [] : [[name, String(value)] as const];
-  });
-  return Object.fromEntries(entries);
 }
 
 function toMs(span: string): number {

@@ -21,6 +21,8 @@ export interface Facts {
   frozen: boolean;
   /** What its first start has still to do, as "install it"; undefined when nothing. */
   pending?: string | undefined;
+  /** It is kept stopped, as its data takes more room than it may. */
+  isFull?: boolean;
   /** What a service that has failed said last. */
   failure?: string | undefined;
 }
@@ -41,6 +43,7 @@ export function stateOf(facts: Facts): { state: State; reason: string | undefine
   if (!facts.data) return { state: 'data', reason: 'its data directory is missing: restore it, or sitegen apply for an empty one' };
   if (service?.activeState === 'active') return { state: 'awake', reason: undefined };
   if (service?.activeState === 'activating') return facts.pending === undefined ? { state: 'waking', reason: undefined } : { state: 'installing', reason: `its first start has to ${facts.pending}` };
+  if (facts.isFull === true) return { state: 'broken', reason: 'it is kept stopped, as its data has reached limits.disk: make room or raise that, then: sitegen start' };
   if (!facts.image) return { state: 'image', reason: 'its image is missing: the next visit or sitegen apply fetches it' };
   if (service?.activeState === 'failed') return { state: 'broken', reason: `${facts.failure ?? 'its last wake failed'}; the next visit tries again` };
   if (facts.container === undefined) return { state: 'created', reason: facts.runs === 'program' ? 'what its program needs is missing: the next visit makes it' : 'its container is missing: the next visit creates it' };

@@ -31,3 +31,13 @@ export function isSiteUnit(fileName: string): boolean {
 export function limitsUnit({ appSlice }: { appSlice: string }): string {
   return appSlice.replace(/-app\.slice$/, '-set.slice');
 }
+
+/** In a slice's name "-" means nesting (systemd.slice(5)), so the domain's own are escaped as systemd-escape does. */
+export function escapeHyphens(text: string): string {
+  return text.replaceAll('-', String.raw`\x2d`);
+}
+
+/** The reverse, for what `escapeHyphens` has made. */
+export function unescapeHyphens(text: string): string {
+  return text.replaceAll(String.raw`\x2d`, '-');
+}

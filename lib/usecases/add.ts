@@ -15,6 +15,7 @@ import { repairCertificates } from './certs.ts';
 import { settingsText } from './edit.ts';
 import { dropEgress } from './egress.ts';
 import { writePending } from './first-start.ts';
+import { limitTreeIfPossible } from './disk-quota.ts';
 import { jobFaults } from './jobs.ts';
 import { portFaults } from './listen.ts';
 import { syncMail } from './mail-sync.ts';
@@ -172,7 +173,10 @@ export async function add(deps: Deps, request: AddRequest, interrupted?: AbortSi
     }
     await act(() => writeAtomic({ path: names.settingsFile, content: plan.settings, mode: 0o600 }), () => remove(names.settingsFile));
     await act(
-      async () => { for (const directory of want.dataDirs) await makeDataDir(want, directory); },
+      async () => {
+        for (const directory of want.dataDirs) await makeDataDir(want, directory);
+        await limitTreeIfPossible(names, names.dataDir, want.diskBytes, deps.report);
+      },
       () => Promise.resolve(),
     );
     const pending = request.pending ?? await toInstall();

@@ -8,6 +8,7 @@ import { inParallel } from '../pure/parallel.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { repairCertificates } from './certs.ts';
 import { createContainer, ensureImage, makeDataDir, removeContainer } from './containers.ts';
+import { limitSite } from './disk-quota.ts';
 import { dropEgress, enforceEgress } from './egress.ts';
 import { writePending } from './first-start.ts';
 import { prepareMachine, type Deps } from './machine.ts';
@@ -76,7 +77,9 @@ export async function apply(deps: Deps, domains?: readonly string[]): Promise<Ap
     deps.report('reloading systemd, because units that it has loaded changed; sites wake a little later meanwhile');
     await deps.systemd.reload();
   }
-  await forEach('limits', ['set limits'], runAll);
+  await forEach('limits', ['set limits', 'set quota'], runAll);
+  // The next visitor's wake looks whether there is room now.
+  for (const { want } of plans) if (want && await exists(want.names.fullFile)) await remove(want.names.failedFile);
   // What one site gives up another may be about to open.
   await forEach('ports', ['close'], (plan, steps) => runAll(plan, steps).catch(async (error: unknown) => {
     if (plan.want?.enabled) await deps.systemd.start(siteNames(plan.domain).socket).catch(() => undefined);
@@ -171,6 +174,10 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       // something starts inside.
       await systemd.start(step.unit);
       await systemd.stop(step.unit);
+      break;
+    }
+    case 'set quota': {
+      if (plan.want) await limitSite(deps, plan.want.names, step.bytes);
       break;
     }
     case 'enable': {

@@ -18,6 +18,8 @@ export interface KnownSite {
   /** For how long nothing may come from a client of theirs. */
   silentMs?: number;
   backedUp: boolean;
+  /** Room on the disk for its data. */
+  diskBytes?: number | undefined;
   idle: Workload['idle'];
 }
 

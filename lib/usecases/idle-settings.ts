@@ -25,7 +25,7 @@ export async function readKnown(wanted: readonly { id: string; stamp: string }[]
     const address = addressFor(site.workload, addressAt(offset, ranges));
     known[id] = {
       domain: site.domain, stamp: wanted.find((each) => each.id === id)?.stamp ?? '', site: address.site, container: address.container,
-      port: site.workload.port, listen: site.workload.listen, silentMs: site.entry.tunnelTimeoutMs, backedUp: site.backedUp, idle: site.workload.idle,
+      port: site.workload.port, listen: site.workload.listen, silentMs: site.entry.tunnelTimeoutMs, backedUp: site.backedUp, diskBytes: site.workload.diskBytes, idle: site.workload.idle,
     };
   }
   return { known, sites: ranges.sites, memory: defaults.machine?.memory ?? builtIn.memory };

@@ -15,6 +15,7 @@ import { formatBytes } from '../pure/quantities.ts';
 import { budgetOf, type Need } from '../pure/room.ts';
 import { readState } from './backup-state.ts';
 import { mendEgress, refreshEgress, tellRefused } from './egress.ts';
+import { measureDue } from './idle-disk.ts';
 import { giveUpSilent } from './idle-silent.ts';
 import { parseMemory, tellBudget, usedAt, type IdleMemory, type KnownSite, type Past } from './idle-memory.ts';
 import { mendWays, type Found, type Mender } from './mend-ways.ts';
@@ -30,6 +31,8 @@ export interface Round extends Found {
 
 /** What carries moves out. */
 export interface Actors extends Mender {
+  /** Has somebody look how much room a site's data takes. */
+  measure: (domain: string) => Promise<void>;
   /** @param known of the site @param past what looks have seen of it @returns whether it was to be dumped */
   carryOut: (move: Move, known: KnownSite, past: Past) => Promise<boolean>;
 }
@@ -50,6 +53,8 @@ export async function idleRound(actors: Actors): Promise<number> {
   try {
     if (round.looks.length > 0) await mendWays(round, actors);
     await lookOutside(round, actors);
+    const runs = (domain: string) => round.looks.some((each) => each.domain === domain && each.state !== 'frozen');
+    await measureDue([...round.known.values()].filter(({ domain }) => runs(domain)), actors.measure, actors.report);
     await giveUpSilent([...round.known.values()].filter(({ domain }) => round.looks.some((each) => each.domain === domain && each.state === 'awake')), actors.report);
   } finally {
     await carryOutAll(round, actors);

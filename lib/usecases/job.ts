@@ -1,5 +1,6 @@
 import { reclaim, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
+import { exists } from '../effects/files.ts';
 import { journalWriter, writeEntry } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
 import type { Systemd } from '../effects/systemd.ts';
@@ -119,6 +120,7 @@ interface Asked {
 async function lookUp(names: SiteNames, name: string): Promise<Asked | { skipped: string }> {
   const fence = await readFence(names);
   if (fence) return { skipped: `${fence.server} has the site now` };
+  if (await exists(names.fullFile)) return { skipped: 'the site is kept stopped, as its data has reached limits.disk' };
   const { sites: [loaded], faults: [fault] } = await loadSettings([names.domain]);
   if (!loaded) throw new SitegenError(fault?.reason ?? `${names.domain}: there is no such site`);
   const { site: { workload, enabled } } = loaded;

@@ -17,6 +17,7 @@ import { refuseSpecial, render } from '../pure/render.ts';
 import { budgetOf } from '../pure/room.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
 import { builtIn, rangesOf } from '../pure/site.ts';
+import { quotaFacts } from './disk-quota.ts';
 import { tellBudget } from './idle-memory.ts';
 import { templatesDir } from './apps.ts';
 
@@ -52,6 +53,7 @@ export async function observe({ systemd, docker }: Pick<Deps, 'systemd' | 'docke
     containers: new Map(containers.flatMap((container) => (container ? [[container.name, container] as const] : []))),
     egress: new Map(readMany(rules).map(({ path: file, content }) => [idOfEgressFile(path.basename(file)) ?? '', content])),
     directories,
+    quotas: await quotaFacts(wanted),
   };
 }
 

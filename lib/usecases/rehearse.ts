@@ -7,7 +7,7 @@ import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { formatBytes, parseSize } from '../pure/quantities.ts';
-import type { Limits } from '../pure/site.ts';
+import type { Limits } from '../pure/limits.ts';
 import { readState, updateState } from './backup-state.ts';
 import { requireSigned } from './choose.ts';
 import { ensureImage } from './containers.ts';

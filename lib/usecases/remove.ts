@@ -11,6 +11,8 @@ import { readState } from './backup-state.ts';
 import { removeContainer } from './containers.ts';
 import { dropEgress } from './egress.ts';
 import { forgetCertificate, uninstallCertificate } from './certs.ts';
+import { forgetDisk } from './disk.ts';
+import { quotaToForget } from './disk-quota.ts';
 import type { Deps } from './machine.ts';
 import { syncMail } from './mail-sync.ts';
 import { forgetProcess } from './process.ts';
@@ -60,7 +62,7 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   const names = siteNames(plan.domain);
   const units = await ownUnits([...names.units, ...await partUnits(names)]);
   // They would write down what is about to go.
-  await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit]);
+  await stopHelpers(deps, [names.watchUnit, names.certifyUnit, names.dropUnit, names.pullUnit, names.diskUnit]);
   await withdraw(deps.systemd, plan.domain);
   // Timers and socket first, so that nobody wakes it again.
   await stopJobs(deps.systemd, names, units);
@@ -84,9 +86,12 @@ export async function removeSite(deps: Deps, plan: RemovePlan): Promise<void> {
   await remove(names.fenceFile);
   await remove(names.memoryFile);
   await remove(names.workFile);
+  await forgetDisk(names);
   await removeCheckout(plan.domain);
   if (plan.purge) {
+    const forgetQuota = await quotaToForget(names);
     await remove(names.siteDir);
+    await forgetQuota();
     await forgetCertificate(plan.domain);
   }
   if (plan.backups) {

@@ -11,6 +11,7 @@ import { shortCommit } from '../pure/static.ts';
 import { backupSite, type BackupDeps } from './backup.ts';
 import { chooseBackup, requireCommit, requireSigned, type Chosen, type Search } from './choose.ts';
 import { makeDataDir, removeContainer } from './containers.ts';
+import { joinData, limitTreeIfPossible } from './disk-quota.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
 import { readFence } from './fence.ts';
@@ -106,6 +107,7 @@ async function restorePaths({ progress }: RestoreDeps, names: SiteNames, { commi
   const inGit = wanted.map((path) => Buffer.from(path, 'utf8').toString('latin1'));
   const done = await extractSite({ repository: names.repository, commit, into: names.nextDir, paths: inGit, progress });
   try {
+    await joinData(names, `${names.nextDir}/data`);
     for (const [index, path] of wanted.entries()) {
       const aside = `${names.nextDir}/replaced-${index}`;
       await putInto(names.dataDir, path, `${names.nextDir}/data/${path}`, aside);
@@ -177,6 +179,7 @@ export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site
   for (const directory of want.dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeDataDir(want, directory, inNext(directory));
   const { workload } = loaded.site;
   if (!workload) return;
+  await limitTreeIfPossible(names, inNext(names.dataDir), workload.diskBytes, (line) => { console.error(line); });
   const dumps = await namesIn(inNext(`${names.metaDir}/dump`));
   // Now, as its first visitor would find a site that cannot start.
   if (workload.dump && !workload.dump.loadArgv && dumps.includes(workload.dump.file)) {

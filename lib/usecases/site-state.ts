@@ -49,6 +49,7 @@ async function wordOf(domain: string, units: readonly UnitState[]): Promise<Moni
     image: true,
     container: 'unknown',
     frozen: false,
+    isFull: await exists(names.fullFile).catch(() => false),
     // What it is, root alone can read.
     pending: await exists(names.pendingFile).catch(() => false) ? 'install it' : undefined,
   });

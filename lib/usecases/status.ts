@@ -14,6 +14,7 @@ import type { SiteFile } from '../pure/schema.ts';
 import { hasAddress } from '../pure/site.ts';
 import { stateOf, type Facts, type State } from '../pure/state.ts';
 import { readState } from './backup-state.ts';
+import { diskState } from './disk.ts';
 import { egressStatus, type EgressStatus } from './egress-status.ts';
 import { loadSettings, takenOffsets, type LoadedSite } from './settings.ts';
 
@@ -34,6 +35,11 @@ export interface SiteStatus {
   units: Record<string, string>;
   /** Bytes; `max` is null without a limit, and both are null where the kernel does not count. */
   memory: { current: number | null; max: number | null };
+  /**
+   * Room on the disk for its data, bytes: null without a limit, and `used` until somebody has looked. `way`:
+   * `quota` where the kernel holds the limit, else `watched`; `measured` is when it was looked at, ISO 8601.
+   */
+  disk: { used: number | null; max: number; way: 'quota' | 'watched'; measured: string | null } | null;
   /** When the service last changed between asleep and awake; ISO 8601. */
   since: string | null;
   reason: string | null;
@@ -88,6 +94,7 @@ export async function status(deps: { systemd: Systemd; docker: Docker }, domains
       units: unitStates(names, units),
       memory: await memoryOf(names),
       egress: loaded.site.workload ? await egressStatus(names.id, loaded.site.workload.egress, counters) : null,
+      disk: await diskOf(names, loaded.site.workload?.diskBytes),
       since: await sinceOf(deps.systemd, names, units, settings.sites.length),
       reason: (typeof containers === 'string' && state !== 'disabled' ? (reason ?? containers) : reason) ?? null,
     });
@@ -130,6 +137,7 @@ async function factsOf(loaded: LoadedSite, names: SiteNames, units: ReadonlyMap<
     image,
     container: container?.status,
     pending: loaded.site.workload ? await pendingOf(names) : undefined,
+    isFull: await exists(names.fullFile),
     frozen: container?.running === true && units.get(names.service)?.activeState === 'inactive' && await isFrozen(names),
   };
 }
@@ -153,6 +161,7 @@ function broken(domain: string, reason: string, units: ReadonlyMap<string, UnitS
     aliases: [],
     units: unitStates(names, units),
     memory: { current: null, max: null },
+    disk: null,
     since: null,
     reason,
     egress: null,
@@ -170,6 +179,12 @@ async function memoryOf(names: SiteNames): Promise<SiteStatus['memory']> {
     return text === undefined || text === 'max' ? null : Number(text);
   };
   return { current: await read('memory.current'), max: await read('memory.max') };
+}
+
+async function diskOf(names: SiteNames, max: number | undefined): Promise<SiteStatus['disk']> {
+  if (max === undefined) return null;
+  const { usedBytes, quota, measuredAt } = await diskState(names);
+  return { used: usedBytes ?? null, max, way: quota ? 'quota' : 'watched', measured: measuredAt?.toISOString() ?? null };
 }
 
 async function isFrozen(names: SiteNames): Promise<boolean> {

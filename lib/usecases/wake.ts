@@ -1,7 +1,7 @@
 import notify from 'systemd-notify';
 import { StrangerError, type Docker } from '../effects/docker.ts';
 import { withLock } from '../effects/lock.ts';
-import { readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
+import { exists, readIfThere, requireBelow, writeAtomic } from '../effects/files.ts';
 import { answerAll, closedPort, isReady, refuseAll, type Target } from '../effects/probe.ts';
 import { addressAt, networkOf } from '../pure/addresses.ts';
 import { allot } from '../pure/allot.ts';
@@ -10,9 +10,10 @@ import { describeEnd } from '../pure/docker.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
 import { backoffMs } from '../pure/backoff.ts';
 import { paths, siteNames, type SiteNames } from '../pure/names.ts';
-import { unavailablePage } from '../pure/page.ts';
+import { fullPage, unavailablePage } from '../pure/page.ts';
 import { formatMs } from '../pure/quantities.ts';
 import { createContainer, ensureImage } from './containers.ts';
+import { requireRoom } from './disk.ts';
 import { firstStart, needsFirstStart } from './first-start.ts';
 import { isIncomplete, ServiceError, startSite } from './project.ts';
 import { connectRunner, isProgram, ProgramError } from './runner.ts';
@@ -115,8 +116,16 @@ export async function noteFailure({ failedFile }: Pick<SiteNames, 'failedFile'>)
   await writeAtomic({ path: failedFile, content: `${count + 1} ${Date.now() + backoffMs(count)}\n` });
 }
 
+/** Lets a site go that is kept stopped as its data takes too much room, if there is room by now. @throws SitegenError when there is none */
+export async function checkRoom(domain: string): Promise<void> {
+  await setStatus('looking whether there is room for its data');
+  const { sites: [loaded], faults: [fault] } = await loadSettings([domain]);
+  if (!loaded) throw new SitegenError(`its settings cannot be used: ${fault?.reason ?? 'they are missing'}`);
+  await requireRoom(siteNames(domain), loaded.site.workload?.diskBytes);
+}
+
 /** Answers everybody who waits, and everybody who comes until the next try is due, with 503; at public ports it hangs up. */
-export async function refuseVisitors({ domain, failedFile }: Pick<SiteNames, 'domain' | 'failedFile'>): Promise<number> {
+export async function refuseVisitors({ domain, failedFile, fullFile }: Pick<SiteNames, 'domain' | 'failedFile' | 'fullFile'>): Promise<number> {
   await setStatus('could not wake; answering 503');
   const [, until = 0] = parseFailures(await readIfThere(failedFile));
   const leftMs = Math.max(1000, until - Date.now());
@@ -126,7 +135,7 @@ export async function refuseVisitors({ domain, failedFile }: Pick<SiteNames, 'do
   return answerAll(listenFd, {
     status: 503,
     headers: { 'content-type': 'text/html; charset=utf-8', 'retry-after': String(Math.max(10, Math.ceil(leftMs / 1000))), 'cache-control': 'no-store' },
-    body: unavailablePage(domain),
+    body: await exists(fullFile) ? fullPage(domain) : unavailablePage(domain),
   }, Math.min(leftMs, refuseMs), quietMs).finally(admit);
 }
 

@@ -102,7 +102,7 @@ test('sitegen.yaml shows every key that the schema knows but the rarer limits, a
   const known = schemaKeys(defaultsSchema);
   t.deepEqual(shown.filter((key) => !known.includes(key)), []);
   // Limits without a default have no value to show; the file points to the example that explains them.
-  t.deepEqual(known.filter((key) => !shown.includes(key)), ['memoryHigh', 'cpuWeight', 'cpuQuota', 'ioWeight'].map((key) => `defaults.limits.${key}`));
+  t.deepEqual(known.filter((key) => !shown.includes(key)), ['memoryHigh', 'cpuWeight', 'cpuQuota', 'ioWeight', 'disk'].map((key) => `defaults.limits.${key}`));
   t.regex(text, /see example-site\.yaml/);
 });
 

@@ -43,6 +43,7 @@ export const checks = {
   dns: 'DNS of each name against this server\'s addresses',
   certificate: 'certificate of each site',
   site: 'state of each site',
+  'disk-quota': 'room on the disk of each site that has a limit (limits.disk), and what holds it',
   drift: 'differences between settings and machine',
   'backup-servers': 'two backup servers that do not share a fate',
   'backup-reachable': 'each backup server answers, lets this one in and has its pinned host key',

@@ -1,4 +1,5 @@
 import { backupWord, type BackupState } from '../backup.ts';
+import { describeUse, diskHint, judgeUse } from '../disk-quota.ts';
 import type { State } from '../state.ts';
 import { error, listed, of, ok, unlessNone, warning, type Verdict } from './verdict.ts';
 
@@ -12,6 +13,32 @@ export function judgeSites(sites: readonly { domain: string; state: State; reaso
     if (state === 'configured') return [of(domain, error(why, `sitegen apply ${domain}`, { do: 'apply' }))];
     return state === 'image' ? [of(domain, warning(why, `sitegen apply ${domain}`, { do: 'apply' }))] : [];
   }), `${sites.length} site${sites.length === 1 ? '' : 's'}`);
+}
+
+/** What is known of the room of a site that has a limit. */
+export interface DiskFacts {
+  domain: string;
+  dataDir: string;
+  limitBytes: number;
+  /** Undefined where nobody has looked yet. */
+  usedBytes: number | undefined;
+  /** The kernel holds the limit; its disk has quotas of projects at all. */
+  quota: boolean;
+  offers: boolean;
+}
+
+/** @param missing programs that set quotas, with their packages; of interest where a disk has quotas */
+export function judgeDisks(sites: readonly DiskFacts[], missing: readonly { program: string; package: string }[]): Verdict[] {
+  const held = sites.filter(({ quota }) => quota).length;
+  const short = sites.flatMap(({ domain, dataDir, usedBytes, limitBytes }) => {
+    const use = usedBytes === undefined ? 'fits' : judgeUse(usedBytes, limitBytes);
+    if (use === 'fits') return [];
+    return [of(domain, (use === 'full' ? error : warning)(`its data takes ${describeUse(usedBytes ?? 0, limitBytes)}`, diskHint(domain, dataDir)))];
+  });
+  const unheld = sites.filter(({ quota, offers }) => offers && !quota);
+  const packages = [...new Set(missing.map((each) => each.package))];
+  const tools = missing.length > 0 && unheld.length > 0 ? [warning(`the disk has quotas, and ${missing.map(({ program }) => program).join(', ')} that would set them ${missing.length > 1 ? 'are' : 'is'} missing: limits.disk is only watched`, `apt-get install ${packages.join(' ')}; sitegen apply`)] : [];
+  return unlessNone([...short, ...tools], sites.length === 0 ? 'no site has limits.disk' : `${sites.length} limited: ${held} by the kernel, ${sites.length - held} watched`);
 }
 
 /**

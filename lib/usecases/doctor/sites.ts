@@ -1,4 +1,5 @@
-import { judgeBackup, judgeCertificate, judgeDrift, judgeLeftOvers, judgeReachable, judgeRehearsal, judgeServers, judgeSites, type BackupFacts } from '../../pure/doctor/sites.ts';
+import { missingQuotaTools, projectMount, readMounts } from '../../effects/project-quota.ts';
+import { judgeBackup, judgeCertificate, judgeDisks, judgeDrift, judgeLeftOvers, judgeReachable, judgeRehearsal, judgeServers, judgeSites, type BackupFacts } from '../../pure/doctor/sites.ts';
 import { ok, unlessNone, type Verdict } from '../../pure/doctor/verdict.ts';
 import { reasonOf, SitegenError } from '../../pure/errors.ts';
 import { siteNames } from '../../pure/names.ts';
@@ -6,6 +7,7 @@ import { inParallel } from '../../pure/parallel.ts';
 import { readState } from '../backup-state.ts';
 import { certificateStatus } from '../cert-commands.ts';
 import { wayOf } from '../certify.ts';
+import { diskState } from '../disk.ts';
 import { readFence } from '../fence.ts';
 import { openServers } from '../servers.ts';
 import { status } from '../status.ts';
@@ -58,6 +60,15 @@ export const siteChecks: readonly Check[] = [
   ['site', async ({ systemd, docker, domain }) => {
     const all = await status({ systemd, docker }, domain === undefined ? undefined : [domain]);
     return judgeSites(all);
+  }],
+  ['disk-quota', async ({ settings }) => {
+    const [{ sites }, mounts] = [await settings(), await readMounts()];
+    const limited = sites.flatMap(({ site: { domain, workload } }) => (workload?.diskBytes === undefined ? [] : [{ domain, limitBytes: workload.diskBytes }]));
+    return judgeDisks(await Promise.all(limited.map(async ({ domain, limitBytes }) => {
+      const names = siteNames(domain);
+      const { usedBytes, quota } = await diskState(names);
+      return { domain, limitBytes, usedBytes, quota, dataDir: names.dataDir, offers: await projectMount(names.dataDir, mounts) !== undefined };
+    })), await missingQuotaTools());
   }],
   ['drift', async (context) => {
     const { steps, faults } = await drift(context);

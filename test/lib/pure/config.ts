@@ -32,7 +32,7 @@ function refusesKey(text: string, ...lines: string[]): void {
 }
 
 const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, egress, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
-const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax';
+const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax, disk';
 
 test('all keys of a site are read', (t) => {
   t.deepEqual(readers.site(`domain: EXAMPLE.com.
@@ -126,6 +126,9 @@ refusesKey('address: 10.1', '2: address: 10.1 is of the wrong type; allowed: tex
 refusesKey('address: ::1', '2: address: "::1" invalid IPv4 address');
 for (const value of ['lots', '0M', '512MB', '120%', '-1M', '99999E']) {
   refusesKey(`limits: {memoryMax: ${value}}`, `2: limits.memoryMax: "${value}" is not a size: write a number with K, M, G or T, a percentage of the machine such as 20%, or infinity`);
+}
+for (const value of ['lots', '0M', '20%', '1GB']) {
+  refusesKey(`limits: {disk: ${value}}`, `2: limits.disk: "${value}" is not a size: write a number with K, M, G or T, or infinity`);
 }
 refusesKey('limits: {memoryMax: -5}', '2: limits.memoryMax: -5 too small: expected number to be >0');
 refusesKey('limits: {cpuWeight: 0}', '2: limits.cpuWeight: 0 too small: expected number to be >=1');

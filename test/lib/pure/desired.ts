@@ -2,7 +2,8 @@ import test from 'ava';
 import { specHash, type ContainerSpec } from '../../../lib/pure/desired.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
 import { paths } from '../../../lib/pure/names.ts';
-import { builtIn, limitNames, rangesOf, resolve } from '../../../lib/pure/site.ts';
+import { limitNames } from '../../../lib/pure/limits.ts';
+import { builtIn, rangesOf, resolve } from '../../../lib/pure/site.ts';
 import { containerOf, desiredOf, resolveTexts, workloadOf } from '../_site.ts';
 
 const plain = desiredOf({ site: 'domain: example.com\nimage: x\n' });
@@ -80,7 +81,7 @@ test('what no file says is built in', (t) => {
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
     allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
   });
-  t.deepEqual(workload, { egress: undefined, image: { reference: 'x' }, program: undefined, project: undefined, port: 80, listen: [], env: {}, missingSecrets: [], owners: {}, updates: 'report', mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, upgrade: undefined, rename: undefined } });
+  t.deepEqual(workload, { egress: undefined, image: { reference: 'x' }, program: undefined, project: undefined, port: 80, listen: [], env: {}, missingSecrets: [], owners: {}, updates: 'report', mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, diskBytes: undefined, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, upgrade: undefined, rename: undefined } });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
 });
@@ -92,4 +93,14 @@ test('an image that an app builds is known by the app', (t) => {
 
 test('a site without image and app is an error that names it', (t) => {
   t.throws(() => resolve({ domain: 'example.com' }, undefined, {}), { instanceOf: SitegenError, message: 'example.com: has neither image nor app' });
+});
+
+test('room on the disk is the site\'s own, else its app\'s, else the machine\'s, else without a limit', (t) => {
+  const bytes = (site: string, app = '', defaults = '{}\n') => workloadOf(resolveTexts({ site: `domain: example.com\n${site}`, app: `description: x\nimage: x\n${app}`, defaults })).diskBytes;
+  const machine = 'defaults: {limits: {disk: 1G}}\n';
+  t.is(bytes('image: x\n'), undefined);
+  t.is(bytes('image: x\n', '', machine), 1024 ** 3);
+  t.is(bytes('app: preset\n', 'limits: {disk: 2G}\n', machine), 2 * 1024 ** 3);
+  t.is(bytes('app: preset\nlimits: {disk: 500}\n', 'limits: {disk: 2G}\n', machine), 500);
+  t.is(bytes('image: x\nlimits: {disk: infinity}\n', '', machine), undefined);
 });

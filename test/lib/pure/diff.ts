@@ -200,6 +200,21 @@ test('a container of other make is replaced', (t) => {
   t.deepEqual(lines(diffSite(want, { ...machine(want), containers })), ['remove container site-example.com', 'create container site-example.com']);
 });
 
+test('a quota is set where the disk has such, and differs from what is wanted', (t) => {
+  const limited = site('limits: {disk: 20M}\n');
+  const MiB = 1024 ** 2;
+  const steps = (made: Desired, facts?: { limitBytes: number | undefined; diskBytes: number }) => lines(diffSite(made, { ...machine(made), ...(facts && { quotas: new Map([[names.id, facts]]) }) }));
+  const disk = (limitBytes: number | undefined) => ({ limitBytes, diskBytes: 400 * MiB });
+  t.deepEqual(steps(limited), [], 'a limit that is watched needs nothing');
+  t.deepEqual(steps(limited, disk(undefined)), ['set the disk quota of its data to 20.0M']);
+  t.deepEqual(steps(limited, disk(10 * MiB)), ['set the disk quota of its data to 20.0M']);
+  t.deepEqual(steps(limited, disk(20 * MiB)), []);
+  t.deepEqual(steps(site('limits: {disk: 20000001}\n'), disk(4096 * 4882)), [], 'limits are whole blocks');
+  t.deepEqual(steps(want, disk(20 * MiB)), ['take the disk quota of its data away']);
+  t.deepEqual(steps(want, disk(undefined)), []);
+  t.deepEqual(steps(site('limits: {disk: 1T}\n'), disk(undefined)), [], 'more than the disk has cannot be told from none');
+});
+
 test('a change keeps the old content for showing it', (t) => {
   const now = site('volumes: [a:/a]\nlimits: {memoryMax: 1G}\n');
   const [step] = diffSite(now, machine(want));

@@ -30,6 +30,8 @@ shows('whose socket is not loaded', { socket: undefined }, 'configured', /does n
 shows('whose socket has failed', { socket: unit('failed', 'resources') }, 'broken', /socket has failed/);
 shows('whose last wake failed', { service: unit('failed') }, 'broken', /last wake failed; the next visit tries again/);
 shows('that could not wake for a reason it told', { service: unit('failed'), failure: 'its container ended with exit code 3' }, 'broken', /^its container ended with exit code 3; the next visit tries again$/);
+shows('that is kept stopped as its data is too much', { isFull: true }, 'broken', /data has reached limits\.disk/);
+shows('that is awake still while its data is too much', { isFull: true, service: unit('active', 'running') }, 'awake');
 shows('of which nothing runs here', { runs: 'nothing', socket: undefined, service: undefined, unitFiles: false, container: undefined, image: false }, 'routed');
 shows('of which nothing runs here and whose directory is missing', { runs: 'nothing', data: false }, 'data', /directory that it serves is missing/);
 shows('of which nothing runs here and that is switched off', { runs: 'nothing', enabled: false }, 'disabled', /disabled in its settings/);

@@ -1,5 +1,5 @@
 import { noBackup } from '../../../../lib/pure/backup.ts';
-import { judgeBackup, judgeCertificate, judgeDrift, judgeLeftOvers, judgeReachable, judgeRehearsal, judgeServers, judgeSites } from '../../../../lib/pure/doctor/sites.ts';
+import { judgeBackup, judgeCertificate, judgeDisks, judgeDrift, judgeLeftOvers, judgeReachable, judgeRehearsal, judgeServers, judgeSites } from '../../../../lib/pure/doctor/sites.ts';
 import type { State } from '../../../../lib/pure/state.ts';
 import { judges } from './_verdicts.ts';
 
@@ -10,6 +10,14 @@ judges('a site whose wake failed', site('broken', 'its last wake failed'), ['err
 judges('a site without its data', site('data', 'its data directory is missing'), ['error', /missing/]);
 judges('a site that was never applied', site('configured', 'its units are not written yet'), ['error', /not written/, 'apply']);
 judges('a site without its image', site('image'), ['warning', /image/, 'apply']);
+
+const room = { domain, dataDir: '/d', limitBytes: 1000, usedBytes: 10 as number | undefined, quota: false, offers: false };
+const noSetquota = [{ program: 'setquota', package: 'quota' }];
+judges('no site with a limit of the disk', judgeDisks([], noSetquota), ['ok', /no site has limits\.disk/]);
+judges('limits that are held and watched', judgeDisks([room, { ...room, quota: true, offers: true }, { ...room, usedBytes: undefined }], []), ['ok', /^3 limited: 1 by the kernel, 2 watched$/]);
+judges('a disk without quotas does not need their programs', judgeDisks([room], noSetquota), ['ok', /1 watched/]);
+judges('a disk with quotas, and no program to set them', judgeDisks([{ ...room, offers: true }], noSetquota), ['warning', /setquota that would set them is missing: limits\.disk is only watched/]);
+judges('a site with little room, and one that is full', judgeDisks([{ ...room, usedBytes: 950 }, { ...room, usedBytes: 1000 }], []), ['warning', /takes 950B of 1000B/], ['error', /takes 1000B of 1000B/]);
 
 judges('no drift', judgeDrift(new Map([['a.com', []]]), []), ['ok', /none/]);
 judges('drift of a site and of the router', judgeDrift(new Map([['a.com', ['create x', 'start y']], ['router', ['reload']]]), []), ['warning', /create x, and 1 more/, 'apply'], ['warning', /reload/, 'apply']);
