@@ -63,7 +63,7 @@ export const subjects: readonly Subject[] = [
       await ghost.logIn();
       await ghost.publish({ title: 'Down by the river', text: 'Nobody was here all night, and the site slept, too.', picture: await hills(), name: 'river.png' });
     },
-    shots: [{ name: 'ghost', path: '/', status: 200, text: 'Down by the river' }],
+    shots: [{ name: 'ghost', path: '/down-by-the-river/', status: 200, text: 'Nobody was here all night' }],
   },
 ];
 
