@@ -7,8 +7,8 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 // Parts of dependencies that sitegen never reaches: descriptors over D-Bus, D-Bus over X11,
-// BuildKit sessions, Docker over ssh.
-const unreached = /^(usocket|x11|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|ssh2|cpu-features)$/;
+// BuildKit sessions, Docker over ssh, colours of messages for debugging, which some may have where it is built.
+const unreached = /^(supports-color|usocket|x11|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|ssh2|cpu-features)$/;
 const leaveOut = {
   name: 'leave-out',
   setup(bundle) {
