@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { transform } from 'esbuild';
 import type { Guest } from './_guest.ts';
 import { write } from './_machine.ts';
 
-const program = await readFile(path.resolve(import.meta.dirname, 'fixtures/process-app.mjs'), 'utf8');
+/** A program in TypeScript, built as its admin does for the Node of Debian and Ubuntu, which runs none. */
+const { code: program } = await transform(await readFile(path.resolve(import.meta.dirname, 'fixtures/process-app.ts'), 'utf8'), { loader: 'ts', format: 'esm', target: 'node18' });
 
 /** Where a site's data is. */
 export const dataOf = (domain: string) => `/var/lib/sitegen/sites/${domain}/data`;
