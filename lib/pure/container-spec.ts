@@ -18,6 +18,9 @@ export interface ContainerSpec {
     CapDrop: string[];
     CapAdd: string[];
     SecurityOpt: string[];
+    ReadonlyRootfs?: true;
+    /** Options by path. */
+    Tmpfs?: Record<string, string>;
     /** `name:address`, for /etc/hosts. */
     ExtraHosts?: string[];
     RestartPolicy: { Name: 'no' };
@@ -27,3 +30,6 @@ export interface ContainerSpec {
 
 /** What images for the web need while they start as root and then drop it themselves. */
 export const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
+
+/** What can be written all the same where the root cannot: what podman-run(1) has for --read-only-tmpfs, but for /dev. */
+export const writable = ['/run', '/tmp', '/var/tmp'];

@@ -3,7 +3,7 @@ import { jobUnits, listenSocket, mail, mailFileOf, shared, siteNames, type SiteN
 import type { SiteAddress } from './addresses.ts';
 import { projectContainers, type DesiredProject } from './compose/containers.ts';
 import { filesOf } from './compose/project.ts';
-import { capabilities, type ContainerSpec } from './container-spec.ts';
+import { capabilities, writable, type ContainerSpec } from './container-spec.ts';
 import type { EgressSpec } from './egress.ts';
 import { SitegenError } from './errors.ts';
 import { calendarFault, type Job } from './jobs.ts';
@@ -234,6 +234,7 @@ function containerSpec({ domain, mail: { relay, gateway } }: Site, workload: Wor
       CapDrop: ['ALL'],
       CapAdd: capabilities,
       SecurityOpt: ['no-new-privileges'],
+      ...(workload.readOnly && { ReadonlyRootfs: true as const, Tmpfs: Object.fromEntries(writable.filter((path) => !workload.mounts.some(({ target }) => target.replace(/(?<=.)\/+$/, '') === path)).map((path) => [path, ''])) }),
       ...(sends && { ExtraHosts: [`${mail.host}:${gateway}`] }),
       RestartPolicy: { Name: 'no' },
     },

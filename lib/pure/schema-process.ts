@@ -30,6 +30,7 @@ interface Beside {
   env?: unknown;
   volumes?: unknown;
   owners?: unknown;
+  readOnly?: unknown;
   pin?: unknown;
   update?: unknown;
   listen?: unknown;
@@ -42,7 +43,7 @@ export function besideProcess(site: Beside): [path: PropertyKey[], message: stri
   const isLow = site.port !== undefined && site.port < 1024 && site.process?.listenFds !== true;
   const wrong: [boolean, PropertyKey[], string][] = [
     [site.env !== undefined, ['env'], 'belongs to a container: write it into env of process'],
-    ...(['volumes', 'owners', 'pin', 'update'] as const).map((key): [boolean, PropertyKey[], string] => [site[key] !== undefined, [key], ofContainer]),
+    ...(['volumes', 'owners', 'readOnly', 'pin', 'update'] as const).map((key): [boolean, PropertyKey[], string] => [site[key] !== undefined, [key], ofContainer]),
     [site.listen !== undefined, ['listen'], 'needs a container, as the kernel leads clients to an address of its own: take it out'],
     [site.hooks?.upgrade !== undefined, ['hooks', 'upgrade'], ofContainer],
     [site.dump?.user !== undefined, ['dump', 'user'], own],

@@ -69,6 +69,7 @@ const workloadFields = {
   env: env.describe('environment of the container').optional(),
   volumes: z.array(volume()).describe('directories kept in the site\'s data, as directory:/path/in/the/container[:ro]').optional(),
   owners: owners.describe('who owns directories of the data when they are made: uid:gid by the directory\'s name; root unless given').optional(),
+  readOnly: z.boolean().describe('true: of the container only its data, /tmp, /var/tmp and /run can be written, and those three are empty after each start; false for an app that has it').optional(),
   limits: limits.describe('limits of the site\'s slice, in systemd\'s notation').optional(),
   ready: ready.describe('when the site counts as awake').optional(),
   stop: stop.describe('how the site is stopped').optional(),
@@ -98,12 +99,13 @@ export const siteSchema = z.strictObject({
   const [first, second] = kinds.filter((kind) => value[kind] !== undefined);
   if (second !== undefined) context.addIssue({ code: 'custom', message: `has both ${first ?? ''} and ${second}: keep one`, path: [second] });
   if (first === 'compose' && value.volumes !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: name them in compose.project, at the services that have them', path: ['volumes'] });
+  if (first === 'compose' && value.readOnly !== undefined) context.addIssue({ code: 'custom', message: 'belongs to a single container: write read_only at services of compose.project', path: ['readOnly'] });
   if (value.compose?.entrypoint.includes(':') === true && value.port !== undefined) context.addIssue({ code: 'custom', message: 'is in compose.entrypoint already: keep one', path: ['port'] });
   if (typeof value.image === 'object' && value.image.build === '.') context.addIssue({ code: 'custom', message: 'is the folder of an app: write an absolute path', path: ['image', 'build'] });
   if (first === 'process') for (const [path, message] of besideProcess(value)) context.addIssue({ code: 'custom', message, path });
   if (first === undefined || first === 'app' || first === 'image' || first === 'compose' || first === 'process') return;
   // A slip, as nothing of it would be used.
-  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'pin', 'update', 'egress'] as const) {
+  for (const key of ['port', 'env', 'secrets', 'volumes', 'limits', 'ready', 'stop', 'idle', 'jobs', 'dump', 'hooks', 'listen', 'owners', 'readOnly', 'pin', 'update', 'egress'] as const) {
     if (value[key] !== undefined) context.addIssue({ code: 'custom', message: `belongs to a container, and ${first} has none: take it out`, path: [key] });
   }
   if (first === 'passthrough') {

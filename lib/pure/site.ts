@@ -60,6 +60,8 @@ export interface Workload {
   mounts: readonly Mount[];
   /** Owners of directories below its data, by name. */
   owners: Readonly<Record<string, Owner>>;
+  /** The container cannot write outside its data but where that is lost with its end. */
+  readOnly: boolean;
   /** A newer image is taken without being asked for. */
   updates: 'auto' | 'report';
   limits: Limits;
@@ -210,6 +212,7 @@ function workloadOf(file: SiteFile, app: { name: string; file: AppFile } | undef
     env: environment.env,
     missingSecrets: environment.missing,
     owners: toOwners({ ...preset?.owners, ...file.owners }),
+    readOnly: file.readOnly ?? preset?.readOnly ?? false,
     updates: file.update ?? 'report',
     mounts: project ? directoriesOf(project) : (file.volumes ?? preset?.volumes ?? []).map((volume) => toMount(volume)),
     limits: toLimits({ ...builtIn.limits, ...defaults.defaults?.limits, ...preset?.limits, ...file.limits }),

@@ -1,5 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import { guestTest, type Guest } from './_guest.ts';
+import { buildImage } from './_images.ts';
 
 /** Two sites that are awake, and what could disturb them. */
 interface Scene {
@@ -60,6 +61,21 @@ guestTest('rules that somebody else flushes are mended by apply, and return by t
     await guest.sh('sitegen apply; iptables-restore </tmp/docker.rules');
   }
 }));
+
+guestTest('where its root is read-only a container writes into its data and what is lost with it, and nowhere else', async (t, guest) => {
+  await buildImage(guest, 'test/plain:1', { Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nRUN ["/bin/busybox", "sh", "-c", "mkdir -p /usr /etc /www; echo here >/www/index.html"]\nCMD ["/bin/httpd", "-f", "-p", "80", "-h", "/www"]\n' });
+  const address = await guest.site('plain.example.com', '--image', 'test/plain:1', '--volume', 'data:/data');
+  const writes = async () => {
+    t.is((await guest.get(address)).body, 'here\n');
+    return guest.sh(`for path in / /usr /etc /run /tmp /var/tmp /data; do docker exec site-plain.example.com /bin/sh -c "mkdir -p $path && echo x >$path/written" 2>/dev/null && echo $path; done; true`);
+  };
+  t.is(await writes(), '/\n/usr\n/etc\n/run\n/tmp\n/var/tmp\n/data');
+  await guest.sh("echo 'readOnly: true' >>/etc/sitegen/sites/plain.example.com.yaml; sitegen apply --quiet");
+  t.is(await writes(), '/run\n/tmp\n/var/tmp\n/data');
+  await guest.sh('sitegen stop plain.example.com');
+  t.is((await guest.get(address)).body, 'here\n');
+  t.is(await guest.sh('docker exec site-plain.example.com /bin/sh -c "ls /run/written /tmp/written /data/written 2>/dev/null" || true'), '/data/written');
+});
 
 guestTest('a container has few capabilities and cannot gain others', async (t, guest) => {
   const address = await guest.site('plain.example.com');

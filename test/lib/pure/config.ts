@@ -31,7 +31,7 @@ function refusesKey(text: string, ...lines: string[]): void {
   refuses(`a site with ${text.replaceAll('\n', ' ↵ ')}`, 'site', `domain: example.com\n${text}\n`, ...lines);
 }
 
-const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, egress, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
+const siteKeys = 'domain, aliases, app, image, port, env, volumes, owners, readOnly, limits, ready, stop, idle, jobs, dump, hooks, exclude, process, compose, listen, egress, mail, secrets, backup, pin, update, static, proxy, passthrough, redirect, paths, www, redirects, http, certificate, hsts, auth, allow, maintenance, timeouts, maxBody, headers, probes, doctor, enabled, address';
 const limitKeys = 'memoryMax, memoryHigh, cpuWeight, cpuQuota, ioWeight, tasksMax, disk';
 
 test('all keys of a site are read', (t) => {
@@ -91,7 +91,7 @@ refuses('an unknown key of defaults', 'defaults', 'defaults:\n  image: x\n', '2:
 refuses('an unknown key three levels down', 'defaults', 'defaults:\n  limits:\n    foo: 1\n', `3: defaults.limits.foo: unknown key; allowed: ${limitKeys}`);
 refuses('an unknown key of defaults.ready', 'defaults', 'defaults:\n  ready: {path: /}\n', '2: defaults.ready.path: unknown key; allowed: timeout');
 refuses('an unknown key of defaults.stop', 'defaults', 'defaults:\n  stop:\n    x: 1\n', '3: defaults.stop.x: unknown key; allowed: timeout');
-refuses('an unknown key of an app', 'app', 'description: x\nimage: x\ndomain: x\n', '3: domain: unknown key; allowed: schema, description, tested, warning, upstream, notes, size, image, port, env, volumes, owners, limits, ready, stop, idle, jobs, dump, hooks, exclude');
+refuses('an unknown key of an app', 'app', 'description: x\nimage: x\ndomain: x\n', '3: domain: unknown key; allowed: schema, description, tested, warning, upstream, notes, size, image, port, env, volumes, owners, readOnly, limits, ready, stop, idle, jobs, dump, hooks, exclude');
 refuses('an unknown key of an app\'s build', 'app', 'description: x\nbuild:\n  x: 1\n', '3: build.x: unknown key; allowed: pull, build, base, hostFiles, tar, name');
 
 test('every fault of a file is told at once', (t) => {

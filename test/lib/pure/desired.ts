@@ -81,7 +81,7 @@ test('what no file says is built in', (t) => {
     maxBody: 2 ** 30, ownMaxBody: false, serverTimeoutMs: 130_000, tunnelTimeoutMs: 3_600_000,
     allow: undefined, maintenance: undefined, users: [], headers: {}, probes: false,
   });
-  t.deepEqual(workload, { egress: undefined, image: { reference: 'x' }, program: undefined, project: undefined, port: 80, listen: [], env: {}, missingSecrets: [], owners: {}, updates: 'report', mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, diskBytes: undefined, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, upgrade: undefined, rename: undefined } });
+  t.deepEqual(workload, { egress: undefined, image: { reference: 'x' }, program: undefined, project: undefined, port: 80, listen: [], env: {}, missingSecrets: [], owners: {}, readOnly: false, updates: 'report', mounts: [], limits: { MemoryMax: '512M', TasksMax: '512' }, diskBytes: undefined, ready: { path: undefined, timeoutMs: 60_000 }, stopTimeoutMs: 10_000, idle: { afterMs: 300_000, stopAfterMs: 21_600_000, never: false, freeze: true, awake: [], busy: undefined }, jobs: [], dump: undefined, hooks: { install: undefined, load: undefined, launch: undefined, upgrade: undefined, rename: undefined } });
   t.deepEqual(rangesOf({}), builtIn.ranges);
   t.deepEqual(rangesOf({ network: { sites: '10.1.0.0/16' } }), { sites: '10.1.0.0/16', containers: builtIn.ranges.containers });
 });
