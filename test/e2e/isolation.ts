@@ -63,7 +63,7 @@ guestTest('rules that somebody else flushes are mended by apply, and return by t
 }));
 
 guestTest('where its root is read-only a container writes into its data and what is lost with it, and nowhere else', async (t, guest) => {
-  await buildImage(guest, 'test/plain:1', { Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nRUN ["/bin/busybox", "sh", "-c", "mkdir -p /usr /etc /www; echo here >/www/index.html"]\nCMD ["/bin/httpd", "-f", "-p", "80", "-h", "/www"]\n' });
+  await buildImage(guest, 'test/plain:1', { Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nRUN ["/bin/busybox", "sh", "-c", "mkdir -p /usr /etc /www; echo here >/www/index.html"]\nSTOPSIGNAL SIGKILL\nCMD ["/bin/httpd", "-f", "-p", "80", "-h", "/www"]\n' });
   const address = await guest.site('plain.example.com', '--image', 'test/plain:1', '--volume', 'data:/data');
   const writes = async () => {
     t.is((await guest.get(address)).body, 'here\n');
