@@ -21,13 +21,13 @@ for (let n = 1; n <= count; n++) {
 }
 // Tells each change of the table as it happens, so nothing has to ask for it.
 const gone = new Map();
-const monitor = spawn('nft', ['monitor', 'destroy', 'elements'], { stdio: ['ignore', 'pipe', 'inherit'] });
+const monitor = spawn('nft', ['monitor', 'elements'], { stdio: ['ignore', 'pipe', 'inherit'] });
 let rest = '';
 monitor.stdout.on('data', (data) => {
   const lines = (rest + data).split('\n');
   rest = lines.pop();
   for (const line of lines) {
-    const address = / awake \{ ([\d.]+) \. 80/.exec(line)?.[1];
+    const address = /^delete element .* awake \{ ([\d.]+) \. 80/.exec(line)?.[1];
     if (address) gone.set(address, Date.now());
   }
 });
