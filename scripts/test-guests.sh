@@ -22,7 +22,7 @@ guest_of() {
   backup* | dump.ts) echo test-backup ;;
   adopt* | move* | rehearse.ts | rename.ts | restore.ts) echo test-data ;;
   apps* | compose.ts | doctor.ts | egress.ts | hardening.ts | init.ts | mail.ts | process.ts | quota.ts | release.ts) echo test-apps ;;
-  burst.ts | cycles.ts | firewalls.ts | idle* | jobs.ts | listen.ts | steps.ts | top.ts | vanished.ts) echo test-sleep ;;
+  burst.ts | cycles.ts | firewalls.ts | idle* | jobs.ts | kills.ts | listen.ts | steps.ts | top.ts | vanished.ts) echo test-sleep ;;
   *) echo test-trixie ;;
   esac
 }

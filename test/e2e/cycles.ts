@@ -1,6 +1,6 @@
-import { guestTest, long, until, type Guest } from './_guest.ts';
-import { write } from './_machine.ts';
-import { ensureServerImage, put, serverImage } from './_server.ts';
+import { drift, sites, writeSites } from './_cycles.ts';
+import { guestTest, long, until } from './_guest.ts';
+import { ensureServerImage, put } from './_server.ts';
 
 /** What cycles.mjs prints. */
 interface Cycles {
@@ -14,45 +14,13 @@ interface Cycles {
   slowest: number;
 }
 
-/** Frozen soon and stopped soon after, frozen only, stopped at once, and with an app that ends in order. */
-const sites = [
-  { host: 'deep.example.com', idle: 'after: 1s, stopAfter: 2s', graceful: '0' },
-  { host: 'cool.example.com', idle: 'after: 1s, stopAfter: 1h', graceful: '0' },
-  { host: 'cold.example.com', idle: 'after: 1s, freeze: false', graceful: '1' },
-  { host: 'mild.example.com', idle: 'after: 2s, stopAfter: 3s', graceful: '1' },
-];
-
-/** A fault of a guest's sites: what map, systemd, kernel and Docker say of each has to fit. */
-async function drift(guest: Guest, { host, address }: { host: string; address: string }): Promise<string> {
-  return guest.sh(`site=${host}; name=site-$site
-    app=/sys/fs/cgroup/site.slice/$name.slice/$name-app.slice
-    populated=0; frozen=0
-    if [[ -e $app/cgroup.events ]]; then
-      populated=$(sed -n 's/^populated //p' $app/cgroup.events)
-      frozen=$(cat $app/cgroup.events $app/*.scope/cgroup.events 2>/dev/null | sed -n 's/^frozen //p' | sort -rn | head -1)
-    fi
-    mapped=0; ! nft get element inet sitegen awake '{ ${address} . 80 }' &>/dev/null || mapped=1
-    active=0; ! systemctl is-active --quiet $name.service || active=1
-    running=0; [[ $(docker inspect -f '{{.State.Status}}' $name) != running ]] || running=1
-    freezer=0; [[ $(systemctl show -P FreezerState $name-app.slice) == running ]] || freezer=1
-    ((mapped == active)) || echo "$site: in the map $mapped, service active $active"
-    ((running == populated)) || echo "$site: Docker says running $running, its cgroup is populated $populated"
-    ((freezer == frozen)) || echo "$site: systemd says frozen $freezer, the kernel $frozen"
-    ((active == 0 || frozen == 0)) || echo "$site: active and frozen"`);
-}
-
 const wakes = long ? 1000 : 15;
 
 guestTest(`no request is lost while sites fall asleep and wake ${wakes} times, of any kind and on any way, and nothing drifts`, async (t, guest) => {
   await ensureServerImage(guest);
   await put(guest, 'cycles.mjs', '/tmp/cycles.mjs');
   try {
-    const there: { host: string; address: string }[] = [];
-    for (const { host, idle, graceful } of sites) {
-      await write(guest, `/etc/sitegen/sites/${host}.yaml`, `domain: ${host}\nimage: ${serverImage}\nvolumes: ["data:/data"]\nenv: {GRACEFUL: "${graceful}"}\nstop: {timeout: 3s}\nidle: {${idle}}\nbackup: false\n`);
-    }
-    await guest.sh('sitegen apply --quiet');
-    for (const { host } of sites) there.push({ host, address: (await guest.status(host)).address });
+    const there = await writeSites(guest);
     await guest.sh('journalctl --sync');
     const since = await guest.sh('date +%s.%N');
     // A look at the sites all the time, not only when its timer is due.
