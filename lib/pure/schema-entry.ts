@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { isAddress } from './addresses.ts';
 import { parseSpan } from './quantities.ts';
-import { bytes, domain, hostPort, isHost, sourceRange, splitHostPort, span, text } from './schema-values.ts';
+import { isHost } from './hosts.ts';
+import { bytes, domain, hostPort, sourceRange, splitHostPort, span, text } from './schema-values.ts';
 
 /** What the router does for a site, and the router itself: parts of the one schema in schema.ts. */
 

@@ -6,8 +6,6 @@ import { parseListen, reservedPorts } from './listen.ts';
 import { parseAlias, parseDomain } from './names.ts';
 import { isSize, parseSize, parseSpan } from './quantities.ts';
 
-export { isHost } from './hosts.ts';
-
 /** The kinds of values that settings are made of; each says what is allowed. */
 
 const dayMs = 86_400_000;

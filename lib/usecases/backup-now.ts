@@ -28,10 +28,14 @@ export async function backupByUnits(systemd: Pick<Systemd, 'start'>, domains: re
       }
       let state = dumped;
       const having = () => servers.filter(({ url }) => state.servers[url]?.commit === state.commit).length;
-      // A push that is about to end, and has looked for commits already, is the one that is waited for first.
-      for (let tries = 0; options.wait && servers.length > 0 && (tries === 0 || (tries === 1 && having() < servers.length)); tries += 1) {
+      const push = async () => {
         await systemd.start(names.pushUnit);
         state = await readState(names);
+      };
+      if (options.wait && servers.length > 0) {
+        await push();
+        // It may have been one that was about to end, and had looked for commits already.
+        if (having() < servers.length) await push();
       }
       const where = servers.length === 0 ? 'on this machine alone' : `${having()} of ${servers.length} servers have it`;
       done.push({ domain, line: `${shortCommit(state.commit ?? '')}, ${where}` });

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { z } from 'zod';
-import { alias, bytes, domain, hostPort, isHost, sourceRange, span, splitHostPort, text } from '../../../lib/pure/schema-values.ts';
+import { isHost } from '../../../lib/pure/hosts.ts';
+import { alias, bytes, domain, hostPort, sourceRange, span, splitHostPort, text } from '../../../lib/pure/schema-values.ts';
 import { parseUpstream, type Upstream } from '../../../lib/pure/schema-entry.ts';
 
 function isHostPort(value: string, expected: [string, number] | undefined): void {
