@@ -1,4 +1,5 @@
 import { siteGroups } from '../lib/effects/cgroup.ts';
+import { readListen } from '../lib/pure/listen.ts';
 import { isSiteId, listenSocket, shared, siteNames } from '../lib/pure/names.ts';
 import { parseNeed } from '../lib/pure/room.ts';
 import { idleRound, makeRoom, type Actors } from '../lib/usecases/idle.ts';
@@ -34,6 +35,15 @@ const actors: Actors = {
   async isHeld(domain, port) {
     const { systemd } = await connect();
     return (await systemd.list([listenSocket(siteNames(domain), port)])).some(({ activeState }) => activeState === 'active');
+  },
+  async claims() {
+    const { systemd } = await connect();
+    const up = (await systemd.list(['site-*.service'])).filter(({ activeState }) => activeState !== 'inactive' && activeState !== 'failed');
+    const environments = await Promise.all(up.map(async ({ name }) => (await systemd.properties(name, 'Service'))['Environment'] as string[] | undefined ?? []));
+    return environments.map((environment) => {
+      const valueOf = (name: string) => environment.find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
+      return { site: valueOf('SITEGEN_SITE'), listen: readListen(valueOf('SITEGEN_LISTEN')) };
+    });
   },
 };
 

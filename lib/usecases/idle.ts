@@ -44,14 +44,14 @@ const movingMs = 300_000;
 const exclusively = <T>(action: () => Promise<T>) => withLock(`${paths.idleFile}.lock`, {}, action);
 
 /**
- * One round: looks at all sites that run, puts back what is missing of the kernel's way to awake
- * ones, and sends those to sleep that are due, or that have to make room.
+ * One round: looks at all sites that run, mends the kernel's ways to them, and sends those to sleep
+ * that are due, or that have to make room.
  * @returns how many sites run
  */
 export async function idleRound(actors: Actors): Promise<number> {
   const round = await exclusively(() => look());
   try {
-    if (round.looks.length > 0) await mendWays(round, actors);
+    await mendWays(round, actors);
     await lookOutside(round, actors);
     const runs = (domain: string) => round.looks.some((each) => each.domain === domain && each.state !== 'frozen');
     await measureDue([...round.known.values()].filter(({ domain }) => runs(domain)), actors.measure, actors.report);

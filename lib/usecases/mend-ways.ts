@@ -10,7 +10,15 @@ export interface Mender {
   isActive: (domain: string) => Promise<boolean>;
   /** Whether systemd holds a public port for it. */
   isHeld: (domain: string, port: number) => Promise<boolean>;
+  /** What belongs to services that are up, or on their way there or from there. */
+  claims: () => Promise<readonly Claim[]>;
   report: (line: string) => void;
+}
+
+/** Where visitors of a site come, as its service has it. */
+export interface Claim {
+  site: string;
+  listen: readonly ListenPort[];
 }
 
 /** What a look has found of them. */
@@ -21,12 +29,20 @@ export interface Found {
   ways: Ways | string | undefined;
 }
 
-/** Rules that somebody has flushed come back, and so do entries that are missing in them. */
-export async function mendWays({ looks, known, ways }: Found, { isActive, isHeld, report }: Mender): Promise<void> {
+/**
+ * Rules that somebody has flushed come back, and so do entries that are missing in them; those of
+ * services that have ended are taken out.
+ */
+export async function mendWays(found: Found, mender: Mender): Promise<void> {
+  const { looks, known, ways } = found;
+  const { isActive, isHeld, report } = mender;
   if (typeof ways === 'string') {
-    report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
+    if (looks.length > 0) report(`<4>the firewall rules of the sites could not be looked at: ${ways}`);
     return;
   }
+  if (ways) await takeStale(found, ways, mender);
+  // The next wake puts them back.
+  if (looks.length === 0) return;
   if (!ways) {
     await restoreRules();
     report('<4>the firewall rules of the sites were gone, and are back; visitors went through the splices meanwhile');
@@ -54,5 +70,29 @@ export async function mendWays({ looks, known, ways }: Found, { isActive, isHeld
       continue;
     }
     if (isLost || mended.length > 0) report(`<5>${domain}: new connections go straight to its container again`);
+  }
+}
+
+/**
+ * Takes entries out whose service has ended without doing so itself, killed as it may be together with
+ * its container: visitors would be led to nobody, and systemd would not hear of them. One too many is
+ * no harm, as the splice takes over and the next round puts it back.
+ */
+async function takeStale({ looks, known }: Found, { forwarded, ports }: Ways, { claims, report }: Mender): Promise<void> {
+  const awake = [...known.values()].filter(({ domain }) => looks.some((each) => each.domain === domain && each.state === 'awake'));
+  const others = (claimed: readonly Claim[]) => ({
+    sites: [...forwarded].filter((address) => !claimed.some(({ site }) => site === address)),
+    public: [...ports.keys()].filter((port) => !claimed.some(({ listen }) => listen.some((each) => each.public === port))),
+  });
+  const strange = others(awake.map(({ site, listen = [] }) => ({ site, listen })));
+  if (strange.sites.length === 0 && strange.public.length === 0) return;
+  const stale = others(await claims());
+  for (const address of stale.sites) {
+    await unforward(address);
+    report(`<4>${[...known.values()].find(({ site }) => site === address)?.domain ?? address}: its service has ended and left its way in the firewall rules; systemd holds its visitors again`);
+  }
+  for (const port of stale.public) {
+    await unforwardPort(port);
+    report(`<4>port ${port}: the service of its site has ended and left its way in the firewall rules; systemd holds its clients again`);
   }
 }

@@ -78,6 +78,29 @@ guestTest('requests that are under way while the rules come back are answered', 
   await restartDocker(t, guest, addresses.awake);
 }));
 
+guestTest('the way to a container whose service was killed with all that would have taken it out does not stay', (t, guest) => withSites(guest, async (addresses) => {
+  const unit = `site-${awake}.service`;
+  await write(guest, '/tmp/killed-at-step', "#!/bin/bash\n[[ $1 != spliced ]] || kill -9 $PPID\n");
+  await write(guest, `/run/systemd/system/${unit}.d/test.conf`, '[Service]\nEnvironment=SITEGEN_AT_STEP=/tmp/killed-at-step\n');
+  try {
+    await guest.sh('chmod +x /tmp/killed-at-step; systemctl daemon-reload');
+    for (const kill of [`docker kill site-${awake}`, `systemctl kill --signal=KILL --kill-whom=main ${unit}`]) {
+      const since = await guest.sh('date +%s.%N');
+      t.is((await guest.get(addresses.awake, { path: '/?id=2' })).body, 'GET 2 0\n');
+      await until('it is forwarded', () => isForwarded(guest, addresses.awake));
+      await guest.sh(`systemctl stop sitegen-idle.timer; ${kill}`);
+      await until('the service has ended', async () => (await guest.run(['systemctl', 'is-failed', unit])).code === 0);
+      t.true(await isForwarded(guest, addresses.awake), `what is to be shown: ${kill}`);
+      await guest.sh('systemctl start sitegen-idle.timer');
+      await until('it is taken out', async () => !await isForwarded(guest, addresses.awake), 25_000, 200);
+      t.is((await guest.get(addresses.awake, { path: '/?id=3' })).body, 'GET 3 0\n', kill);
+      t.regex(await idleJournal(guest, since), /(awake\.example\.com|10\.\d+\.\d+\.\d+): its service has ended and left its way/);
+    }
+  } finally {
+    await guest.sh(`rm -r /run/systemd/system/${unit}.d; systemctl daemon-reload; systemctl reset-failed ${unit}`);
+  }
+}));
+
 longTest('a wake that finds the rules gone has them put back at once', (t, guest) => withSites(guest, async (addresses) => {
   await guest.sh('systemctl stop sitegen-idle.timer; while systemctl is-active sitegen-idle.service | grep -q activating; do sleep 0.1; done; nft delete table inet sitegen');
   const since = await guest.sh('date +%s.%N');

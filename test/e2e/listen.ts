@@ -73,6 +73,9 @@ guestTest('a public port wakes its site, shows visitors\' addresses from the sec
     await guest.sh(`sitegen stop ${domain}`);
     t.is(await entries(guest), '');
     t.is(await stateOf(guest, domain), 'asleep');
+    await guest.sh(`nft add element inet sitegen public '{ 2600 : ${containerAddress ?? ''} . 2626 }'`);
+    await round(guest);
+    t.is(await entries(guest), '', 'what somebody has left there who was killed');
     t.is(await ask(guest, 2626), `${gateway} hello`, 'woken again, by the other port');
     await forwarded(guest, 2600);
     t.is(await ask(guest, 2600), `${outside.visitor} hello`);
