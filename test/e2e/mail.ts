@@ -1,47 +1,14 @@
 import { type Guest, guestTest, longTest, until } from './_guest.ts';
 import { buildImage } from './_images.ts';
-import { write } from './_machine.ts';
+import { message, sinkUrl, speak, startSink, stopSink } from './_mail.ts';
 
 const domain = 'mail.example.com';
 const service = `site-${domain}.service`;
 const settings = '/etc/sitegen/sitegen.yaml';
 
-/** A smarthost on the guest's loopback that keeps what it gets: it answers as one does, a line at a time. */
-const sink = `
-import net from 'node:net';
-import fs from 'node:fs';
-net.createServer((socket) => {
-  let data = false, text = '', rest = '';
-  const say = (line) => socket.write(line + '\\r\\n');
-  socket.on('error', () => undefined);
-  say('220 sink');
-  socket.on('data', (chunk) => {
-    rest += chunk.toString('latin1');
-    for (let at; (at = rest.indexOf('\\r\\n')) !== -1;) {
-      const line = rest.slice(0, at);
-      rest = rest.slice(at + 2);
-      if (data && line === '.') { data = false; fs.appendFileSync('/tmp/sink.txt', text + '=====\\n'); text = ''; say('250 ok'); }
-      else if (data) text += line + '\\n';
-      else if (/^DATA/i.test(line)) { data = true; say('354 go on'); }
-      else if (/^RCPT TO:<refused@/i.test(line)) say('550 no such user');
-      else if (/^(MAIL|RCPT)/i.test(line)) { text += line + '\\n'; say('250 ok'); }
-      else if (/^RSET/i.test(line)) { text = ''; say('250 ok'); }
-      else if (/^QUIT/i.test(line)) { say('221 bye'); socket.end(); }
-      else say('250 sink');
-    }
-  });
-}).listen(2500, '127.0.0.1');
-`;
-
 async function setUp(guest: Guest, more = ''): Promise<string> {
-  await write(guest, '/tmp/sink.mjs', sink);
-  await guest.sh(`
-    systemctl stop sitegen-test-sink sitegen-mail.service 2>/dev/null || true; rm -f /tmp/sink.txt
-    # What others have sent in this hour.
-    rm -rf /run/sitegen-mail/*
-    systemd-run --quiet --collect --unit sitegen-test-sink node /tmp/sink.mjs
-    cp ${settings} /tmp/sitegen.yaml.before
-    printf 'mail: {relay: "smtp://127.0.0.1:2500"}\\n' >> ${settings}`);
+  await startSink(guest);
+  await guest.sh(`cp ${settings} /tmp/sitegen.yaml.before; printf 'mail: {relay: "${sinkUrl}"}\\n' >> ${settings}`);
   await buildImage(guest, 'test/mail:1', { Dockerfile: 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "/bin"]\nSTOPSIGNAL SIGKILL\nCMD ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin"]\n' });
   const address = await guest.site(domain, '--image', 'test/mail:1');
   if (more !== '') await guest.sh(`printf '%s\\n' '${more}' >> /etc/sitegen/sites/${domain}.yaml`);
@@ -51,33 +18,11 @@ async function setUp(guest: Guest, more = ''): Promise<string> {
 
 async function tearDown(guest: Guest): Promise<void> {
   await guest.sh(`
-    systemctl stop sitegen-test-sink 2>/dev/null || true
     mv /tmp/sitegen.yaml.before ${settings}
     rm -f /etc/sitegen/keys/mail
-    sitegen apply --quiet || true
-    rm -rf /var/lib/sitegen/mail/spool/queue/* /var/lib/sitegen/mail/spool/in/*`);
+    sitegen apply --quiet || true`);
+  await stopSink(guest);
 }
-
-/** Speaks SMTP in the site's container, with its busybox, once it has been greeted; gives all answers. */
-function speak(guest: Guest, lines: readonly string[], port = 25): Promise<string> {
-  const script = `
-    trap "" PIPE
-    cd /dev/shm
-    rm -f in out
-    mkfifo in
-    nc -w 8 mail.sitegen.internal ${port} <in >out &
-    exec 3>in
-    for i in $(seq 100); do grep -q ^220 out && break; sleep 0.1; done
-    ${lines.map((line) => `sleep 0.3; printf "%s\\r\\n" "${line}" >&3`).join('\n    ')}
-    sleep 1
-    exec 3>&-
-    wait
-    cat out`;
-  return guest.sh(`docker exec site-${domain} sh -c '${script}' || true`);
-}
-
-const message = (subject: string, to = 'somebody@example.net', from = `info@${domain}`) =>
-  ['EHLO me', `MAIL FROM:<${from}>`, `RCPT TO:<${to}>`, 'DATA', `Subject: ${subject}`, `From: ${from}`, '', 'Hello', '.', 'QUIT'];
 
 const got = (guest: Guest) => guest.sh('cat /tmp/sink.txt 2>/dev/null || true');
 const journal = (guest: Guest) => guest.sh(`journalctl -u ${service} -o cat --no-pager`);
@@ -96,7 +41,7 @@ guestTest('a container sends, is frozen, and its mail is delivered; the relay en
     await guest.get(address);
     // Its smarthost is away while the site is awake.
     await guest.sh('systemctl stop sitegen-test-sink');
-    const said = await speak(guest, message('first'));
+    const said = await speak(guest, domain, message('first'));
     t.regex(said, /^250 queued as [0-9a-f]{28}/m);
     await guest.sh(`
       for i in $(seq 100); do [[ $(systemctl is-active ${service}) == active ]] && break; sleep 0.1; done
@@ -125,18 +70,18 @@ guestTest('mail goes at once; foreign senders are replaced, and what is refused 
   try {
     const address = await setUp(guest);
     await guest.get(address);
-    await speak(guest, message('spoofed', 'somebody@example.net', 'ceo@bank.example'));
+    await speak(guest, domain, message('spoofed', 'somebody@example.net', 'ceo@bank.example'));
     await until('it is there', async () => (await got(guest)).includes('Subject: spoofed'));
     t.regex(await got(guest), /^MAIL FROM:<noreply@mail\.example\.com>/m);
     t.regex(await got(guest), /^From: noreply@mail\.example\.com$/m);
-    await speak(guest, message('wrong', 'refused@example.net'));
+    await speak(guest, domain, message('wrong', 'refused@example.net'));
     await until('its alarm is in the journal', async () => /^alarm: mail [0-9a-f]{28} to refused@example\.net was not delivered: .*no such user/m.test(await journal(guest)));
     await until('the alarm is raised', async () => (await guest.sitegen('alarms', '--json')).stdout.includes('sitegen-mail-deliver.service'), 30_000);
     const [failed] = JSON.parse((await guest.sitegen('mail', 'queue', domain, '--json')).stdout) as { key: string; state: string }[];
     t.is(failed?.state, 'failed');
     t.is((await guest.sitegen('mail', 'remove', failed?.key ?? '')).code, 0);
     // The next one that works closes it.
-    await speak(guest, message('fine'));
+    await speak(guest, domain, message('fine'));
     await until('the alarm is over', async () => !(await guest.sitegen('alarms', '--json')).stdout.includes('sitegen-mail-deliver.service'), 30_000);
     t.regex(await guest.sh('curl --silent --unix-socket /run/sitegen/metrics.sock http://localhost/metrics'), /^sitegen_site_mail_total\{site="mail\.example\.com",outcome="lost"\} 1$/m);
   } finally {
@@ -148,9 +93,9 @@ longTest('the limit of an hour is kept over the end of the relay, and said in th
   try {
     const address = await setUp(guest, 'mail: {perHour: 2}');
     await guest.get(address);
-    for (const subject of ['one', 'two']) t.regex(await speak(guest, message(subject)), /^250 queued/m);
+    for (const subject of ['one', 'two']) t.regex(await speak(guest, domain, message(subject)), /^250 queued/m);
     await guest.sh('systemctl stop sitegen-mail.service');
-    t.regex(await speak(guest, message('three')), /^451 /m);
+    t.regex(await speak(guest, domain, message('three')), /^451 /m);
     await until('it is said', async () => (await journal(guest)).includes('the limit of 2 recipients an hour is reached'));
     t.notRegex(await got(guest), /Subject: three/);
   } finally {
@@ -178,7 +123,7 @@ longTest('mail that waits outlives a restart of the machine', async (t, guest) =
     const address = await setUp(guest);
     await guest.get(address);
     await guest.sh('systemctl stop sitegen-test-sink');
-    await speak(guest, message('before the boot'));
+    await speak(guest, domain, message('before the boot'));
     await guest.sh('cp /tmp/sink.mjs /tmp/sitegen.yaml.before /var/tmp/');
     await guest.reboot();
     await guest.sh('cp /var/tmp/sink.mjs /var/tmp/sitegen.yaml.before /tmp/; systemd-run --quiet --collect --unit sitegen-test-sink node /tmp/sink.mjs');
