@@ -31,7 +31,11 @@ export function guestTest(title: string, body: (t: ExecutionContext, guest: Gues
       t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
       throw error;
     } finally {
-      for (const domain of domains) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
+      for (const domain of domains) {
+        const { code, stderr } = await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
+        // The next test would meet it.
+        if (code !== 0 && !stderr.includes('there is no such site')) t.log(`${domain} could not be removed, exit code ${code}: ${stderr}`);
+      }
     }
     if (!t.passed) t.log(`the guest's journal and unit states are in ${await dump(guest, title, began)}`);
   });
