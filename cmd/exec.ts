@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { markUse } from '../lib/effects/in-use.ts';
+import { markUse } from '../lib/effects/cgroup/in-use.ts';
 import { usageError } from '../lib/pure/errors.ts';
 import { siteNames } from '../lib/pure/names.ts';
 import { selectDomains } from '../lib/usecases/domains.ts';

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { unescapeHyphens } from '../pure/names.ts';
 import { paths, shared } from '../pure/paths.ts';
+import { namesIn, textOf } from './cgroup/read.ts';
 
 /** What the kernel says of a site whose container runs. */
 export interface SiteGroup {
@@ -201,21 +202,4 @@ function isPopulated(group: string): boolean {
 function numberIn(file: string, field: string): number | undefined {
   const found = new RegExp(`^${field} (\\d+)$`, 'm').exec(textOf(file) ?? '')?.[1];
   return found === undefined ? undefined : Number(found);
-}
-
-/** Groups go while they are looked at; what is gone says nothing. */
-function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    return undefined;
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }

@@ -5,7 +5,7 @@ import { machineMemory } from '../effects/cgroup.ts';
 import type { ContainerState, Docker } from '../effects/docker.ts';
 import { exists, namesIn, readIfThere, readMany, writeAtomic } from '../effects/files.ts';
 import { inPlace, removeRoute, routes } from '../effects/network.ts';
-import { swapState } from '../effects/swap.ts';
+import { swapState } from '../effects/cgroup/swap.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { networkOf, overlap, type Ranges } from '../pure/addresses.ts';
 import type { Desired } from '../pure/desired.ts';

@@ -1,6 +1,6 @@
 import { heldByAll, memoryCurrent, memoryMax } from '../effects/cgroup.ts';
 import { readIfThere } from '../effects/files.ts';
-import { reservations, reserve } from '../effects/reservations.ts';
+import { reservations, reserve } from '../effects/cgroup/reservations.ts';
 import type { Systemd } from '../effects/systemd.ts';
 import { paths, roomUnit, type SiteNames } from '../pure/names.ts';
 import { formatBytes } from '../pure/quantities.ts';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openGuest, type Guest } from './_lab.ts';
 
-export { lab, openGuest, until, type Guest, type Result, type SiteJson } from './_lab.ts';
+export { lab, openGuest, stopwatch, until, type Guest, type Result, type SiteJson } from './_lab.ts';
 
 /** The guest that the tests of this process use; scripts/test names one per suite. */
 export const guestName = process.env['SITEGEN_GUEST'] ?? 'test-trixie';

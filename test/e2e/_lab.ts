@@ -106,3 +106,17 @@ export async function until(what: string, condition: () => Promise<boolean>, tim
     await new Promise((resolve) => setTimeout(resolve, Math.max(everyMs, 2 * (Date.now() - began))));
   }
 }
+
+/** Notes how long parts of a test take. */
+export function stopwatch(): { took: string[]; timed: <T>(what: string, body: () => Promise<T>) => Promise<T> } {
+  const took: string[] = [];
+  return {
+    took,
+    async timed(what, body) {
+      const began = Date.now();
+      const result = await body();
+      took.push(`${what} ${((Date.now() - began) / 1000).toFixed(1)} s`);
+      return result;
+    },
+  };
+}

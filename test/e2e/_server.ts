@@ -46,6 +46,6 @@ export interface LoadSummary {
 
 /** Puts a load on an address, from within the guest, and waits for its end. */
 export async function load(guest: Guest, address: string, rate: number, seconds: number): Promise<LoadSummary> {
-  await put(guest, 'load.mjs', '/tmp/load.mjs');
+  for (const name of ['requests.mjs', 'load.mjs']) await put(guest, name, `/tmp/${name}`);
   return JSON.parse(await guest.sh(`node /tmp/load.mjs http://${address} ${rate} ${seconds}`, { timeoutMs: (seconds + 120) * 1000 })) as LoadSummary;
 }

@@ -2,7 +2,7 @@ import type { ExecutionContext } from 'ava';
 import { backupOf, endServers, prepare, startServers } from './_backup.ts';
 import { hills } from './_blog.ts';
 import { ensureGhostApp, ghostApp, openGhost, type Ghost } from './_ghost.ts';
-import { longTest, until, type Guest } from './_guest.ts';
+import { longTest, stopwatch, until, type Guest } from './_guest.ts';
 import { ensureGhostBase } from './_images.ts';
 
 const domain = 'ghost.example.com';
@@ -10,13 +10,7 @@ const container = `site-${domain}`;
 const data = `/var/lib/sitegen/sites/${domain}/data/content`;
 
 longTest('Ghost of the catalogue: posts with pictures outlive an upgrade of the image, a sleep, and a restore; its mail is handed in', async (t, guest) => {
-  const took: string[] = [];
-  const timed = async <T>(what: string, body: () => Promise<T>): Promise<T> => {
-    const began = Date.now();
-    const result = await body();
-    took.push(`${what} ${((Date.now() - began) / 1000).toFixed(1)} s`);
-    return result;
-  };
+  const { took, timed } = stopwatch();
   try {
     await startServers(guest);
     await prepare(guest, domain);

@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava';
 import { backupOf, endServers, prepare, startServers } from './_backup.ts';
 import { blogApp, ensureBlogApp, hills, openBlog, type Blog } from './_blog.ts';
-import { guestTest, until, type Guest } from './_guest.ts';
+import { guestTest, stopwatch, until, type Guest } from './_guest.ts';
 import { buildImage, ensureWordpressBase } from './_images.ts';
 
 const domain = 'blog.example.com';
@@ -10,13 +10,7 @@ const base = 'test/blog-base:1';
 const address = '203.0.113.7';
 
 guestTest('WordPress of the catalogue: a post with a picture outlives a sleep, the loss of the machine\'s data, and an update of the image', async (t, guest) => {
-  const took: string[] = [];
-  const timed = async <T>(what: string, body: () => Promise<T>): Promise<T> => {
-    const began = Date.now();
-    const result = await body();
-    took.push(`${what} ${((Date.now() - began) / 1000).toFixed(1)} s`);
-    return result;
-  };
+  const { took, timed } = stopwatch();
   try {
     await startServers(guest, `  address: ${address}`);
     await prepare(guest, domain);

@@ -18,7 +18,7 @@ const wakes = long ? 1000 : 15;
 
 guestTest(`no request is lost while sites fall asleep and wake ${wakes} times, of any kind and on any way, and nothing drifts`, async (t, guest) => {
   await ensureServerImage(guest);
-  await put(guest, 'cycles.mjs', '/tmp/cycles.mjs');
+  for (const name of ['requests.mjs', 'cycles.mjs']) await put(guest, name, `/tmp/${name}`);
   try {
     const there = await writeSites(guest);
     await guest.sh('journalctl --sync');

@@ -2,7 +2,7 @@ import { machineMemory } from '../../effects/cgroup.ts';
 import { modifiedAt, exists, readIfThere } from '../../effects/files.ts';
 import { lockFiles } from '../../effects/held-locks.ts';
 import { changedUnits, fileSystems, isSynchronized, missingPrograms, modeOf, nodeOfUnits, osRelease, sysctl, waitingForReboot } from '../../effects/host.ts';
-import { swapState, swapTotal } from '../../effects/swap.ts';
+import { swapState, swapTotal } from '../../effects/cgroup/swap.ts';
 import { judgeCgroup, judgeClock, judgeDiskSpace, judgeInodes, judgeKernel, judgeKernelLimits, judgeMemory, judgeNode, judgeOpenFiles, judgeOs, judgePrograms, judgeReboot, judgeSwap, judgeSystemd, judgeWritable, neededPrograms, parseSysctl } from '../../pure/doctor/system.ts';
 import { isEnabledAtBoot, judgeAlarms, judgeAlerts, judgeFailed, judgeLocks, judgeModes, judgeReload, judgeSettings, judgeUnits } from '../../pure/doctor/units.ts';
 import { error } from '../../pure/doctor/verdict.ts';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import test from 'ava';
-import { markUse, usesOf } from '../../../lib/effects/in-use.ts';
-import { folder } from '../usecases/_cgroup.ts';
+import { markUse, usesOf } from '../../../../lib/effects/cgroup/in-use.ts';
+import { folder } from '../../usecases/_cgroup.ts';
 
 test('whoever works in a container is counted until the end of that', (t) => {
   const root = folder(t);

@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { paths } from '../pure/paths.ts';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { paths } from '../../pure/paths.ts';
+import { namesIn, textOf } from './read.ts';
 
 /**
  * Says that this process works in a site's container, until the function that it gives is called.
@@ -29,20 +30,4 @@ export function usesOf(directory: string = paths.usesDir): Map<string, number> {
 function startOf(pid: number): string | undefined {
   // Its name, in parentheses, may have blanks.
   return textOf(`/proc/${pid}/stat`)?.split(') ').at(-1)?.split(' ')[19];
-}
-
-function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import test from 'ava';
-import { swapState } from '../../../lib/effects/swap.ts';
-import { folder } from '../usecases/_cgroup.ts';
+import { swapState } from '../../../../lib/effects/cgroup/swap.ts';
+import { folder } from '../../usecases/_cgroup.ts';
 
 test('what swap does is told by the kernel, and a device that has gone is no error', (t) => {
   const root = folder(t);

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { paths } from '../pure/paths.ts';
-import { parseReservation, type Reservation } from '../pure/room.ts';
+import { rmSync, writeFileSync } from 'node:fs';
+import { paths } from '../../pure/paths.ts';
+import { parseReservation, type Reservation } from '../../pure/room.ts';
+import { namesIn, textOf } from './read.ts';
 
 /** What sites that start have reserved of the memory that all may hold; wake.sh writes and reads the same files. */
 
@@ -20,7 +21,7 @@ export function reserve(id: string, { bytes, cgroup }: Pick<Reservation, 'bytes'
 /** What sites that start have reserved by now, but for a job of this one. Wakes that were killed have let go of theirs. */
 export function reservations(id: string): Reservation[] {
   return namesIn(paths.startsDir).filter((name) => name.startsWith(prefix)).map((name) => `${paths.startsDir}/${name}`).flatMap((file) => {
-    const found = file === fileOf(id) ? undefined : parseReservation(textOf(file));
+    const found = file === fileOf(id) ? undefined : parseReservation(textOf(file) ?? '');
     return found && isAlive(found.pid) ? [found] : [];
   });
 }
@@ -34,21 +35,5 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }
