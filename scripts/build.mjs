@@ -43,7 +43,7 @@ const { metafile } = await build({
 await mkdir(`${out}/buddy-hooks`);
 await mkdir(`${out}/bin`);
 const scripts = ['buddy', 'push', 'wake', 'drain', 'dump-at-stop', 'sleep', 'stop-all', 'guard', 'let-in', 'listened'].map((name) => [`cmd/${name}.sh`, name]);
-for (const [from, to] of [...scripts, ['cmd/buddy-pre-receive.sh', 'buddy-hooks/pre-receive'], ['cmd/command.sh', 'bin/sitegen'], ['scripts/setup.sh', 'setup']]) {
+for (const [from, to] of [...scripts, ['cmd/buddy-pre-receive.sh', 'buddy-hooks/pre-receive'], ['cmd/command.sh', 'bin/sitegen'], ['scripts/setup.sh', 'setup'], ['scripts/setup-files.sh', 'setup-files.sh']]) {
   await copyFile(from, `${out}/${to}`);
   await chmod(`${out}/${to}`, 0o755);
 }
