@@ -56,23 +56,29 @@ flows=$(nft list set inet sitegen held_flows 2>/dev/null |
 delete element inet sitegen held_flows { $flows }"
 step released
 
-if [[ -n $request && $request == "$INVOCATION_ID" && $SERVICE_RESULT == success ]] &&
+# Whoever comes after the look that found nobody has connections which a stop would cut: the next look
+# sees them. Not so when somebody stops it, or others need what it holds.
+if [[ -n $request && ($request == "$INVOCATION_ID" || "$request $cause" == "stop-$INVOCATION_ID idle") && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
   if [[ -n $(direct) || ( -n ${SITEGEN_LISTEN:-} && -n $(/usr/lib/sitegen/listened) ) ]]; then
     echo 'stays awake: a visitor came in the very moment'
     systemctl start --no-block "$SITEGEN_UNIT"
-  elif step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
-    step frozen
-    # Thaws it should somebody stop the container by Docker's own means.
-    systemctl start --no-block sitegen-guard.service
-    told frozen 'asleep: frozen'
-  else
-    echo '<4>stays awake: it could not be frozen'
-    # What systemd has begun of it must not stay.
-    systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
-    systemctl start --no-block "$SITEGEN_UNIT"
+    exit 0
   fi
-  exit 0
+  if [[ $request == "$INVOCATION_ID" ]]; then
+    if step unvisited && systemctl --quiet freeze "${SITEGEN_CGROUP##*/}"; then
+      step frozen
+      # Thaws it should somebody stop the container by Docker's own means.
+      systemctl start --no-block sitegen-guard.service
+      told frozen 'asleep: frozen'
+    else
+      echo '<4>stays awake: it could not be frozen'
+      # What systemd has begun of it must not stay.
+      systemctl --quiet thaw "${SITEGEN_CGROUP##*/}"
+      systemctl start --no-block "$SITEGEN_UNIT"
+    fi
+    exit 0
+  fi
 fi
 
 read -r container 2>/dev/null <"$SITEGEN_CIDFILE" || container=_ # no name that Docker allows

@@ -23,8 +23,9 @@ export interface KnownSite {
   idle: Workload['idle'];
 }
 
-/** What looks have seen of a site: when it was last at work, and when a dump of it was last tried; ms since 1970. */
+/** What looks have seen of a site: what it was, when it was last at work, and when a dump of it was last tried; ms since 1970. */
 export interface Past {
+  state?: Seen['state'] | undefined;
   activeAt?: number | undefined;
   triedAt?: number | undefined;
 }

@@ -115,7 +115,7 @@ async function carryOutAll(round: Round, actors: Actors): Promise<void> {
   const sites = new Map([...known.values()].map((site) => [site.domain, site]));
   const moved = await carryOutMoves(moves, (domain) => {
     const [site, seen] = [sites.get(domain), round.seen.get(domain)];
-    return site && { known: site, past: { activeAt: seen && onWall(seen.activeAt), triedAt: seen?.triedAt === undefined ? undefined : onWall(seen.triedAt) } };
+    return site && { known: site, past: { state: seen?.state, activeAt: seen && onWall(seen.activeAt), triedAt: seen?.triedAt === undefined ? undefined : onWall(seen.triedAt) } };
   }, actors);
   await exclusively(async () => {
     const memory = parseMemory(await readIfThere(paths.idleFile));

@@ -43,6 +43,8 @@ export async function putToSleep(deps: SleepDeps, { do: what, cause, visited }: 
   }
   const before = runState(names.appCgroup);
   const inactive = await isInactive(systemd, names);
+  // Somebody has come since the look, who may have a connection open that a stop would cut.
+  if (!inactive && past.state !== undefined && past.state !== 'awake') return false;
   if (cause === 'idle' && before === 'running' && await isBusy(deps, names, known.idle.busy)) return false;
   if (visited === true) report(`<4>${known.domain}: it is put to sleep though it has visitors: memory is short, and nothing else is left`);
   if (what === 'freeze') {

@@ -8,6 +8,7 @@ const domain = 'steps.example.com';
 const ways: Readonly<Record<string, { steps: readonly string[]; idle: string; begin: (guest: Guest) => Promise<unknown> }>> = {
   'from awake to frozen': { steps: ['due', 'drain', 'spliced', 'released', 'unvisited', 'frozen'], idle: 'after: 1s', begin: round },
   'from awake to asleep': { steps: ['drain', 'held', 'spliced', 'released', 'stopping', 'stopped'], idle: 'after: 1h', begin: (guest) => guest.run(['systemctl', 'stop', `site-${domain}`]) },
+  'from awake to asleep, as nobody comes': { steps: ['drain', 'held', 'spliced', 'released', 'stopping', 'stopped'], idle: 'after: 1s, freeze: false', begin: round },
   'from frozen to asleep': { steps: ['dumped', 'ending', 'ended'], idle: 'after: 1s, stopAfter: 1s', begin: round },
 };
 
@@ -18,18 +19,29 @@ async function round(guest: Guest): Promise<void> {
 const stateOf = async (guest: Guest) => (await guest.status(domain)).state;
 
 /** A program that has a visitor come when a certain step is reached, and lets it go on once the visitor waits, or has been served. */
-const program = `#!/bin/bash
+const program = (visitor: string) => `#!/bin/bash
 [[ $1 == "$(cat /run/test-step/at 2>/dev/null)" ]] || exit 0
 mv /run/test-step/at /run/test-step/reached
-systemd-run --quiet --collect --no-block --unit test-visitor bash -c 'curl -s --max-time 60 -o /dev/null -w "%{http_code} %{time_total}" "http://$(cat /run/test-step/address)/?id=1" >/run/test-step/answer'
+cat >/run/test-step/visitor <<'E'
+${visitor}
+E
+systemd-run --quiet --collect --no-block --unit test-visitor bash /run/test-step/visitor
 sleep 0.4
 `;
+
+const curl = `curl -s --max-time 60 -o /dev/null -w "%{http_code} %{time_total}" "http://$(cat /run/test-step/address)/?id=1" >/run/test-step/answer`;
+
+/** One who opens a websocket, is silent for longer than the rest of going to sleep takes, and then uses it. */
+const talker = `exec 3<>/dev/tcp/$(cat /run/test-step/address)/80
+printf '%s\\r\\n' 'GET /socket HTTP/1.1' 'Host: ${domain}' 'Connection: Upgrade' 'Upgrade: websocket' 'Sec-WebSocket-Version: 13' 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' '' >&3
+while read -r line <&3 && [[ $line != $'\\r' ]]; do :; done
+sleep 6; printf said >&3; IFS= read -r -N 4 -t 20 answer <&3; echo "$answer" >/run/test-step/answer`;
 
 guestTest('a visitor at each single step of going to sleep is held and served', async (t, guest) => {
   await ensureServerImage(guest);
   const drops = ['sitegen-idle.service', `site-${domain}.service`].map((unit) => `/run/systemd/system/${unit}.d/step.conf`);
   try {
-    await write(guest, '/run/test-step/program', program);
+    await write(guest, '/run/test-step/program', program(curl));
     for (const drop of drops) await write(guest, drop, '[Service]\nEnvironment=SITEGEN_AT_STEP=/run/test-step/program\nReadWritePaths=/run/test-step\n');
     await guest.sh('chmod +x /run/test-step/program; systemctl daemon-reload');
     for (const [way, { steps, idle, begin }] of Object.entries(ways)) {
@@ -54,6 +66,30 @@ guestTest('a visitor at each single step of going to sleep is held and served', 
     }
   } finally {
     await guest.sh(`rm -rf /run/test-step ${drops.map((drop) => drop.replace('/step.conf', '')).join(' ')}; systemctl daemon-reload`);
+    await guest.sitegen('remove', '--purge', '--yes', domain);
+  }
+});
+
+guestTest('a visitor with a websocket who comes after the look that found nobody keeps the site awake, and his connection', async (t, guest) => {
+  await ensureServerImage(guest);
+  const drop = `/run/systemd/system/site-${domain}.service.d`;
+  try {
+    await write(guest, '/run/test-step/program', program(talker));
+    await write(guest, `${drop}/step.conf`, '[Service]\nEnvironment=SITEGEN_AT_STEP=/run/test-step/program\n');
+    await guest.sh('chmod +x /run/test-step/program; systemctl daemon-reload');
+    for (const idle of ['after: 1s', 'after: 1s, freeze: false']) {
+      await write(guest, `/etc/sitegen/sites/${domain}.yaml`, `domain: ${domain}\nimage: ${serverImage}\nvolumes: ["data:/data"]\nstop: {timeout: 2s}\nidle: {${idle}}\nbackup: false\n`);
+      await guest.sh('systemctl stop sitegen-idle.timer; sitegen apply --quiet');
+      const { address } = await guest.status(domain);
+      await guest.sh(`echo ${address} >/run/test-step/address; rm -f /run/test-step/{reached,answer}; echo drain >/run/test-step/at`);
+      t.is((await guest.get(address, { path: '/?id=0' })).status, 200);
+      await until('it begins to fall asleep', async () => { await round(guest); return (await guest.run(['test', '-e', '/run/test-step/reached'])).code === 0; }, 20_000);
+      await until('the visitor has ended', async () => await guest.sh('cat /run/test-step/answer 2>/dev/null || true') !== '', 60_000);
+      t.is(await guest.sh('cat /run/test-step/answer'), 'said', idle);
+    }
+    t.is((await guest.sh(`journalctl -u site-${domain} -o cat | grep -c 'stays awake: a visitor came in the very moment'`)), '2');
+  } finally {
+    await guest.sh(`rm -rf /run/test-step ${drop}; systemctl daemon-reload`);
     await guest.sitegen('remove', '--purge', '--yes', domain);
   }
 });

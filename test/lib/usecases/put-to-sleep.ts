@@ -4,7 +4,7 @@ import type { Docker } from '../../../lib/effects/docker.ts';
 import type { Systemd } from '../../../lib/effects/systemd.ts';
 import { siteNames } from '../../../lib/pure/names.ts';
 import { readState } from '../../../lib/usecases/backup-state.ts';
-import { activityOf, noteWork, parseMemory, type KnownSite } from '../../../lib/usecases/idle-memory.ts';
+import { activityOf, noteWork, parseMemory, type KnownSite, type Past } from '../../../lib/usecases/idle-memory.ts';
 import { dumpBeforeStop, putToSleep, sleepAwake } from '../../../lib/usecases/put-to-sleep.ts';
 import { folder } from './_cgroup.ts';
 
@@ -14,7 +14,7 @@ const known: KnownSite = {
 };
 
 /** A site whose container does not run as far as the kernel knows; what is done to its service. */
-async function stopOf(activeState: string, stop: () => Promise<void> = () => Promise.resolve()): Promise<string[]> {
+async function stopOf(activeState: string, stop: () => Promise<void> = () => Promise.resolve(), past: Past = {}): Promise<string[]> {
   const done: string[] = [];
   const systemd: Pick<Systemd, 'list' | 'properties' | 'stop'> = {
     list: () => Promise.resolve([{ name: 'site-quiet.invalid.service', activeState, subState: '', loadState: 'loaded' }]),
@@ -24,13 +24,18 @@ async function stopOf(activeState: string, stop: () => Promise<void> = () => Pro
       return stop();
     },
   };
-  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known, {});
+  await putToSleep({ systemd: systemd as Systemd, docker: {} as Docker, report: (line) => { done.push(line); } }, { domain: known.domain, do: 'stop', cause: 'idle' }, known, past);
   return done;
 }
 
 test('an awake site is stopped by its service, and one on its way up or down is left alone', async (t) => {
   t.deepEqual(await stopOf('active'), ['stop site-quiet.invalid.service']);
   for (const state of ['activating', 'deactivating', 'inactive', 'failed']) t.deepEqual(await stopOf(state), [], state);
+});
+
+test('one that slept when it was looked at, and that somebody has woken since, is left to him', async (t) => {
+  for (const state of ['frozen', 'quiet'] as const) t.deepEqual(await stopOf('active', undefined, { state }), [], state);
+  t.deepEqual(await stopOf('active', undefined, { state: 'awake' }), ['stop site-quiet.invalid.service']);
 });
 
 test('a visitor\'s start in place of the stop is no error, and anything else is', async (t) => {
