@@ -146,7 +146,7 @@ get_packages() {
     [[ -z $(dpkg --audit) ]] || dpkg --configure -a >&2
     # --no-remove: nothing that is there has to go for it, another Docker least of all.
     local install=(apt-get install -y --no-install-recommends --no-remove "${missing[@]}")
-    "${install[@]}" >&2 || { apt-get update >&2 && "${install[@]}" >&2; } || installed=false
+    "${install[@]}" >&2 || { say 'once more, with new package lists' && apt-get update >&2 && "${install[@]}" >&2; } || installed=false
   fi
   if ((${#servers[@]} > 0)); then
     systemctl unmask --runtime --quiet "${servers[@]}"

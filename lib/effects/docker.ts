@@ -3,6 +3,7 @@ import type { ServiceSpec } from '../pure/compose/containers.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { dockerError, statusOf } from '../pure/docker.ts';
 import { SitegenError } from '../pure/errors.ts';
+import { rootIn, type Ids } from '../pure/ids.ts';
 import { paths, shared } from '../pure/names.ts';
 import { join, makeNetwork, membersOf, removeMembers, stopAll, type Foreign, type Member, composeContainers, volumePath } from './docker/project.ts';
 import { exchange, exitCodeOf, kill, notStarted, reasonFor, type Command, type Streams } from './docker/exec.ts';
@@ -93,6 +94,8 @@ export interface Docker {
   ensureNetwork(range: { subnet: string; gateway: string; dynamic: string }): Promise<boolean>;
   /** Names and IPv4 ranges of all other networks. */
   otherNetworks(): Promise<{ name: string; subnet: string }[]>;
+  /** Whom root of its containers is on this machine. */
+  containerRoot(): Promise<Ids>;
   /** What the engine says of itself, for doctor. */
   facts(): ReturnType<typeof dockerFacts>;
 }
@@ -225,6 +228,7 @@ export function connectDocker(): Docker {
     runOnce: (reference, argv, limitMs) => attempt(`run ${argv[0] ?? ''} in image ${reference}`, () => runOnce(api, reference, argv, limitMs)),
     ensureNetwork: (range) => attempt(`make the network ${shared.network}`, () => ensureNetwork(api, range)),
     otherNetworks: () => attempt('list networks', () => otherNetworks(api)),
+    containerRoot: () => attempt('tell how it maps users', async () => rootIn(await api.info() as Parameters<typeof rootIn>[0])),
     facts: () => attempt('tell what it is', () => dockerFacts(api)),
   };
 }

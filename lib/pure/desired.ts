@@ -93,7 +93,6 @@ export function desired(site: Site, given: SiteAddress, image: string, templates
     listen: [],
     project: [],
     program: workload?.program ? [{}] : [],
-    owners: Object.keys(workload?.owners ?? {}).length > 0 ? [{}] : [],
     ...(workload ? workloadView(workload, names, address, site.backedUp) : { limits: [] }),
   };
   const unit = (name: string, template: keyof Templates, more: View = {}): RenderedFile =>

@@ -200,7 +200,7 @@ async function makeDirectory({ domain, loaded, want }: Plan, directory: string):
   // An empty one in its place would look as if the exchange had been finished.
   await settleSite(names);
   const install = directory === names.dataDir && !await exists(directory) && loaded?.site.workload?.hooks.install !== undefined && !await exists(names.repository);
-  await makeDataDir(want ?? { owners: new Map() }, directory);
+  await makeDataDir(want ?? { owners: new Map(), names }, directory);
   if (install) await writePending(names, pendingOf({ install }));
 }
 

@@ -1,3 +1,4 @@
+import { giveData } from '../effects/data-tree/ids.ts';
 import { remove } from '../effects/files.ts';
 import { diskOf, usedBy } from '../effects/disk.ts';
 import { makePrivate } from '../effects/folder.ts';
@@ -121,6 +122,7 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   const own = rehearsalNames(names);
   const want = await wantOf(loaded);
   if (!want.container) return;
+  giveData(own.dataDir, await deps.docker.containerRoot());
   const container = await deps.docker.create(own.container, isolated(want.container, names, own, workload.limits));
   await deps.docker.start(container);
   await makeReady(deps.docker, { names: own, workload, report: deps.report }, pendingOf({ load: true }));

@@ -1,3 +1,4 @@
+import { giveData, rootOf } from '../effects/data-tree/ids.ts';
 import { headOf, isAncestor } from '../effects/git/objects.ts';
 import { exists, namesIn, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
@@ -108,6 +109,7 @@ async function restorePaths({ progress }: RestoreDeps, names: SiteNames, { commi
   const done = await extractSite({ repository: names.repository, commit, into: names.nextDir, paths: inGit, progress });
   try {
     await joinData(names, `${names.nextDir}/data`);
+    giveData(`${names.nextDir}/data`, rootOf(names.dataDir));
     for (const [index, path] of wanted.entries()) {
       const aside = `${names.nextDir}/replaced-${index}`;
       await putInto(names.dataDir, path, `${names.nextDir}/data/${path}`, aside);
@@ -176,7 +178,7 @@ export async function makeReady(names: SiteNames, loaded: Pick<LoadedSite, 'site
   // The static server reads as another user; meta/ is closed by its own mode.
   await makeReadable(names.nextDir);
   const want = await wantOf(loaded);
-  for (const directory of want.dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeDataDir(want, directory, inNext(directory));
+  for (const directory of want.dataDirs.filter((each) => each.startsWith(`${names.siteDir}/`))) await makeDataDir(want, directory, inNext);
   const { workload } = loaded.site;
   if (!workload) return;
   await limitTreeIfPossible(names, inNext(names.dataDir), workload.diskBytes, (line) => { console.error(line); });

@@ -2,7 +2,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { SitegenError } from '../../pure/errors.ts';
 import { showPath, type Item } from '../../pure/manifest.ts';
+import { idIn, type Ids } from '../../pure/ids.ts';
 import { openClones } from './clones.ts';
+import { rootOf } from './ids.ts';
 
 /**
  * Reads a tree that a hostile program changes at the same time. Every step is taken from an open
@@ -61,11 +63,12 @@ export function openDataTree(root: string): DataTree {
   } catch (error) {
     throw new SitegenError(`cannot read ${root}: ${codeOf(error) === 'ENOENT' ? 'it is missing' : (codeOf(error) ?? String(error))}`, { hint: 'run it as root; "sitegen apply" makes a missing directory', cause: error });
   }
+  const ids = rootOf(root);
   const chain = openChain(rootFd);
   const clones = openClones(path.dirname(root));
   return {
-    walk: (options) => walk(rootFd, options),
-    open: (item) => openFile(chain, clones, item.path),
+    walk: (options) => walk(rootFd, ids, options),
+    open: (item) => openFile(chain, clones, ids, item.path),
     close: () => {
       chain.close();
       clones.close();
@@ -87,7 +90,7 @@ export function openOne(file: string): OpenFile {
   }
   const status = fs.fstatSync(fd, { bigint: true });
   const close = () => { fs.closeSync(fd); };
-  return { item: toFound(path.basename(file), 'file', status), read: () => chunksOf(fd, Number(status.size)), isSame: () => isSame(status, fs.fstatSync(fd, { bigint: true })), close };
+  return { item: toFound(path.basename(file), 'file', status, { uid: 0, gid: 0 }), read: () => chunksOf(fd, Number(status.size)), isSame: () => isSame(status, fs.fstatSync(fd, { bigint: true })), close };
 }
 
 /** Room of the file system that something is on, bytes: free for us, and all in all. */
@@ -105,10 +108,10 @@ interface Level {
 }
 
 // eslint-disable-next-line @typescript-eslint/require-await -- its consumers wait between entries
-async function* walk(rootFd: number, { exclude, warn }: WalkOptions): AsyncGenerator<Found> {
+async function* walk(rootFd: number, ids: Ids, { exclude, warn }: WalkOptions): AsyncGenerator<Found> {
   const isExcluded = matcher(exclude);
   const own = fs.fstatSync(rootFd, { bigint: true });
-  yield toFound('', 'directory', own);
+  yield toFound('', 'directory', own, ids);
   const levels: Level[] = [{ fd: rootFd, prefix: '', names: namesIn(rootFd), next: 0 }];
   try {
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
@@ -123,7 +126,7 @@ async function* walk(rootFd: number, { exclude, warn }: WalkOptions): AsyncGener
       if (status === undefined) continue;
       if (isExcluded(below)) {
         // Whose a cache is has to come back, as its program could not write into it.
-        if (status.isDirectory()) yield toFound(below, 'directory', status);
+        if (status.isDirectory()) yield toFound(below, 'directory', status, ids);
         continue;
       }
       if (below.length > limits.pathBytes || levels.length > limits.depth) {
@@ -134,12 +137,12 @@ async function* walk(rootFd: number, { exclude, warn }: WalkOptions): AsyncGener
         const inside = fs.fstatSync(fd, { bigint: true });
         if (inside.dev !== own.dev) warn(`${showPath(below)} is on another file system, which a restore puts on this one`);
         levels.push({ fd, prefix: `${below}/`, names: namesIn(fd), next: 0 });
-        yield toFound(below, 'directory', inside);
+        yield toFound(below, 'directory', inside, ids);
       } else if (status.isFile()) {
-        yield toFound(below, 'file', status);
+        yield toFound(below, 'file', status, ids);
       } else if (status.isSymbolicLink()) {
         const target = readLink(level.fd, name);
-        if (target !== undefined) yield { ...toFound(below, 'link', status), target };
+        if (target !== undefined) yield { ...toFound(below, 'link', status, ids), target };
       } else {
         warn(`${showPath(below)} was left out: it is a ${kindOf(status)}`);
       }
@@ -183,7 +186,7 @@ function openChain(rootFd: number) {
   };
 }
 
-function openFile(chain: ReturnType<typeof openChain>, clones: ReturnType<typeof openClones>, below: string): OpenFile | undefined {
+function openFile(chain: ReturnType<typeof openChain>, clones: ReturnType<typeof openClones>, ids: Ids, below: string): OpenFile | undefined {
   const names = below.split('/');
   const directory = chain.directory(names.slice(0, -1));
   // Not blocking, as it may have become a fifo.
@@ -205,7 +208,7 @@ function openFile(chain: ReturnType<typeof openChain>, clones: ReturnType<typeof
     const size = clone === undefined ? Number(status.size) : fs.fstatSync(clone).size;
     const from = clone ?? fd;
     return {
-      item: { ...toFound(below, 'file', status), size },
+      item: { ...toFound(below, 'file', status, ids), size },
       read: () => chunksOf(from, size),
       isSame: () => (from === fd ? isSame(status, fs.fstatSync(fd, { bigint: true })) : isSame(before, status) && size === Number(status.size)),
       close,
@@ -234,11 +237,11 @@ async function* chunksOf(fd: number, size: number): AsyncGenerator<Buffer> {
   }
 }
 
-function toFound(below: string, kind: Item['kind'], status: fs.BigIntStats): Found {
+function toFound(below: string, kind: Item['kind'], status: fs.BigIntStats, ids: Ids): Found {
   const { mtimeNs, ctimeNs, ino } = status;
-  const size = Number(status.size);
+  const [size, uid, gid] = [Number(status.size), Number(status.uid), Number(status.gid)];
   return {
-    path: below, kind, mode: Number(status.mode & 0o7777n), uid: Number(status.uid), gid: Number(status.gid),
+    path: below, kind, mode: Number(status.mode & 0o7777n), uid: idIn(uid, ids.uid) ?? uid, gid: idIn(gid, ids.gid) ?? gid,
     ...(kind === 'file' && { size, mtimeNs: String(mtimeNs - mtimeNs % 1000n) }),
     stat: kind === 'file' ? { mtimeNs, ctimeNs, ino, size, allocated: Number(status.blocks) * 512 } : undefined,
   };

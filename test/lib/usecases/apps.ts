@@ -95,9 +95,9 @@ test.serial('the image of the data is written down, and another one is seen', as
   t.is(readFileSync(names.imageFile, 'utf8'), 'shop:1\n');
 });
 
-function dockerThat(create: Docker['create']): Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join'> {
+function dockerThat(create: Docker['create']): Pick<Docker, 'create' | 'remove' | 'makeNetwork' | 'join' | 'containerRoot'> {
   const never = () => Promise.reject(new Error('belongs to a Compose project'));
-  return { create, remove: never, makeNetwork: never, join: never };
+  return { create, remove: never, makeNetwork: never, join: never, containerRoot: () => Promise.resolve({ uid: 0, gid: 0 }) };
 }
 
 /** That of _site.ts looks for templates as soon as it is imported. */
