@@ -1,3 +1,4 @@
+import { endServers, prepare, startServers } from './_backup.ts';
 import { newestTest, until, type Guest } from './_guest.ts';
 import { buildImage } from './_images.ts';
 import { write } from './_machine.ts';
@@ -57,6 +58,14 @@ newestTest('where Docker maps users of containers, a site keeps its data over th
     t.is(await visit(), 'www\n');
     t.is(await inContainer(seen), '33:34 0:0 33:33 33:33 www');
 
+    t.log('a rehearsal, in a container that has the data to itself');
+    await startServers(guest);
+    await prepare(guest, domain);
+    t.is((await guest.sitegen('backup', domain, '--wait')).code, 0);
+    const rehearsed = await guest.sitegen('backup', 'rehearse', domain);
+    t.is(rehearsed.code, 0, rehearsed.stderr);
+    t.regex(rehearsed.stdout, /came back from .* and answered/);
+
     await guest.sitegen('stop', domain);
     await mapUsers(guest, false);
     await guest.sh('sitegen apply --quiet');
@@ -64,6 +73,7 @@ newestTest('where Docker maps users of containers, a site keeps its data over th
     t.is(await inContainer(seen), '33:34 0:0 33:33 33:33 www');
     t.is(await onMachine('.', 'files', 'files/new', 'more'), '0:0 33:34 33:0 7:8');
   } finally {
+    await endServers(guest);
     await guest.sh('rm /etc/docker/daemon.json; [ ! -e /root/daemon.json.before ] || mv /root/daemon.json.before /etc/docker/daemon.json; systemctl restart docker; rm -rf /var/lib/docker/*.*');
   }
 });
