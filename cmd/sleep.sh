@@ -57,7 +57,7 @@ delete element inet sitegen held_flows { $flows }"
 step released
 
 # Whoever comes after the look that found nobody has connections which a stop would cut: the next look
-# sees them. Not so when somebody stops it, or others need what it holds.
+# sees them. Not so when others need what it holds, or sitegen is told to stop it, which takes the request away.
 if [[ -n $request && ($request == "$INVOCATION_ID" || "$request $cause" == "stop-$INVOCATION_ID idle") && $SERVICE_RESULT == success ]] &&
   read -r populated 2>/dev/null <"$SITEGEN_CGROUP/cgroup.events" && [[ $populated == 'populated 1' ]]; then
   if [[ -n $(direct) || ( -n ${SITEGEN_LISTEN:-} && -n $(/usr/lib/sitegen/listened) ) ]]; then

@@ -36,7 +36,7 @@ export async function replaceTree({ current, next, former }: Places): Promise<vo
 export async function settleTree({ current, next, former }: Places): Promise<boolean> {
   if (!await isThere(former)) return false;
   if (!await isThere(next) && await isThere(current)) {
-    await fs.rm(former, { recursive: true, force: true });
+    await removeTree(former);
     return false;
   }
   if (await isThere(current)) {
@@ -45,7 +45,7 @@ export async function settleTree({ current, next, former }: Places): Promise<boo
         hint: `move one of them away; ${former} is what was there before the restore`,
       });
     }
-    await fs.rm(current, { recursive: true, force: true });
+    await removeTree(current);
   }
   await fs.rename(former, current);
   await sync(path.dirname(current));
@@ -68,7 +68,12 @@ export async function emptyDirectory(directory: string): Promise<void> {
   if (status === undefined) return;
   // What a link leads to is somebody else's.
   if (!status.isDirectory()) return void await fs.rm(directory, { force: true });
-  for (const name of await fs.readdir(directory)) await fs.rm(path.join(directory, name), { recursive: true, force: true });
+  for (const name of await fs.readdir(directory)) await removeTree(path.join(directory, name));
+}
+
+/** Node goes by whole paths; a container can make trees that are too deep for that. */
+async function removeTree(target: string): Promise<void> {
+  await promisify(execFile)('rm', ['-rf', '--', target]);
 }
 
 /**

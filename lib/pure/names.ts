@@ -87,6 +87,8 @@ export interface SiteNames extends ProcessNames, EgressNames, DiskNames {
   secretsFile: string;
   /** The image that its data was last used with. */
   imageFile: string;
+  /** There where Docker maps users of containers: whose its data is. */
+  usersFile: string;
   /** What is made ready to become `siteDir`, and what has been it; no domain begins with "_". */
   nextDir: string;
   /** flock(2): held while that is being done. */
@@ -209,6 +211,7 @@ export function siteNames(domain: string): SiteNames {
     pendingFile: `${siteDir}/meta/pending`,
     secretsFile: `${siteDir}/meta/made-secrets.json`,
     imageFile: `${siteDir}/meta/image`,
+    usersFile: `${siteDir}/meta/users`,
     nextDir: `${paths.stateDir}/sites/_next_${id}`,
     restoreLock: `${paths.runDir}/sites/${id}.restore`,
     formerDir: `${paths.stateDir}/sites/_former_${id}`,

@@ -162,7 +162,7 @@ async function runStep(deps: Deps, plan: Plan, step: Step): Promise<void> {
       break;
     }
     case 'create container': {
-      if (plan.want) await createContainer(docker, plan.want);
+      if (plan.want) await createContainer(docker, plan.want, deps.report);
       break;
     }
     case 'set egress': {

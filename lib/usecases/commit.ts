@@ -4,11 +4,13 @@ import { remove } from '../effects/files.ts';
 import { prepareRepository } from '../effects/git/import.ts';
 import { headOf } from '../effects/git/objects.ts';
 import { SitegenError } from '../pure/errors.ts';
+import { sameIds } from '../pure/ids.ts';
 import { formatItem, manifestHead, manifestName, metaPrefix, showPath, storedMode, storedPath, type Item } from '../pure/manifest.ts';
 import type { SiteNames } from '../pure/names.ts';
 import { formatBytes } from '../pure/quantities.ts';
 import { settledNs } from '../pure/seen.ts';
 import { inMemory, openStore, type Store } from './commit-store.ts';
+import { usersOf } from './data-ids.ts';
 
 /** Puts everything that a site is into a commit of its repository. */
 
@@ -21,7 +23,7 @@ export interface MetaFile {
 }
 
 export interface CommitOptions {
-  names: Pick<SiteNames, 'domain' | 'dataDir' | 'repository' | 'backupCache'>;
+  names: Pick<SiteNames, 'domain' | 'dataDir' | 'repository' | 'backupCache' | 'usersFile'>;
   /** Paths below the data that are left out; `*` stands for a part of a name. */
   exclude: readonly string[];
   meta: readonly MetaFile[];
@@ -63,7 +65,8 @@ export async function commitSite(options: CommitOptions): Promise<CommitResult> 
   const { names: { repository, dataDir, backupCache }, meta } = options;
   await prepareRepository(repository);
   const parent = await headOf(repository);
-  const tree = openDataTree(dataDir);
+  const { root, next } = await usersOf(options.names);
+  const tree = openDataTree(dataDir, root);
   const store = await openStore(repository, parent, backupCache);
   const warnings = warningList();
   // A line for each entry, which git wants to know the size of before it gets it.
@@ -72,6 +75,9 @@ export async function commitSite(options: CommitOptions): Promise<CommitResult> 
     await requireRoom(options, tree, store);
     const { files, bytes } = await gather(options, { tree, store, manifest, warn: warnings.add });
     await putFile(store, metaPrefix + manifestName, manifest);
+    // Of one half of it nobody could tell whose it was.
+    const after = await usersOf(options.names);
+    if (next || after.next || !sameIds(root, after.root)) throw new SitegenError(`${options.names.domain}: its data was given to other users meanwhile`, { hint: 'it is tried again by itself' });
     for (const { name, content } of meta) await putMeta(store, name, content);
     const commit = await store.commit(options);
     return { commit, changed: commit !== parent, warnings: warnings.all(), files, bytes };

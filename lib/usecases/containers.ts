@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { giveData, rootOf } from '../effects/data-tree/ids.ts';
 import type { Docker } from '../effects/docker.ts';
 import { exists, makeBelow, readIfThere, remove, requireBelow, writeAtomic } from '../effects/files.ts';
 import { makePrivate } from '../effects/folder.ts';
@@ -7,6 +6,7 @@ import type { ContainerSpec, Desired } from '../pure/desired.ts';
 import { SitegenError } from '../pure/errors.ts';
 import { idOut } from '../pure/ids.ts';
 import { paths, type SiteNames } from '../pure/names.ts';
+import { giveData, usersOf } from './data-ids.ts';
 import { enforceEgress } from './egress.ts';
 import { originsOf, type ImageOrigin } from './image-of.ts';
 import type { Deps } from './machine.ts';
@@ -25,7 +25,7 @@ export async function createContainer(docker: Pick<Docker, 'create' | 'remove' |
   if (want.missingSecrets.length > 0) throw new SitegenError(`${domain}: ${want.missingSecrets.join(', ')} of its app must be made first`, { hint: `run: sitegen apply ${domain}` });
   for (const directory of want.dataDirs) await requireBelow(paths.stateDir, directory);
   // It may have come from a backup, or from a time when Docker mapped users otherwise.
-  if (!want.process && want.dataDirs.length > 0 && giveData(want.names.dataDir, await docker.containerRoot())) report?.(`${domain}: its data was given to the users that its containers have on this machine now`);
+  if (!want.process && want.dataDirs.length > 0 && await giveData(want.names, await docker.containerRoot())) report?.(`${domain}: its data was given to the users that its containers have on this machine now`);
   const id = await make(docker, want);
   // A user of a program that was made anew has another number.
   await enforceEgress(want, report);
@@ -67,8 +67,8 @@ export async function recordImage({ names, container }: Pick<ImageUse, 'names' |
  * Makes a directory of a site's data where it is missing, for whoever is to own it.
  * @param placeOf where something of the site's directory is, when that is not in its own place yet
  */
-export async function makeDataDir({ owners, names: { dataDir } }: Pick<Desired, 'owners'> & { names: Pick<SiteNames, 'dataDir'> }, directory: string, placeOf = (own: string) => own): Promise<void> {
-  const root = await exists(placeOf(dataDir)) ? rootOf(placeOf(dataDir)) : { uid: 0, gid: 0 };
+export async function makeDataDir({ owners, names: { usersFile } }: Pick<Desired, 'owners'> & { names: Pick<SiteNames, 'usersFile'> }, directory: string, placeOf = (own: string) => own): Promise<void> {
+  const { root } = await usersOf({ usersFile: placeOf(usersFile) });
   const { uid, gid } = owners.get(directory) ?? { uid: 0, gid: 0 };
   await makeBelow(paths.stateDir, placeOf(directory), { uid: idOut(uid, root.uid), gid: idOut(gid, root.gid) });
 }

@@ -71,7 +71,7 @@ export async function firstStart(docker: Docker, site: FirstStart): Promise<stri
     if (fresh === undefined) await docker.remove(names.container, names.domain);
     await remove(names.cidFile);
     todo = pending && await cleanSlate(site, pending);
-    const id = fresh ?? await createContainer(docker, want);
+    const id = fresh ?? await createContainer(docker, want, report);
     const start = (services?: readonly string[]) => startSite(docker, want, id, Date.now() + workload.ready.timeoutMs, services);
     await start(todo && firstServices(workload, todo));
     const upgrade = former === undefined || todo?.install === true ? undefined : { from: former, to: want.container?.Image ?? '' };

@@ -78,15 +78,9 @@ export async function mendWays(found: Found, mender: Mender): Promise<void> {
  * its container: visitors would be led to nobody, and systemd would not hear of them. One too many is
  * no harm, as the splice takes over and the next round puts it back.
  */
-async function takeStale({ looks, known }: Found, { forwarded, ports }: Ways, { claims, report }: Mender): Promise<void> {
+async function takeStale({ looks, known }: Found, ways: Ways, { claims, report }: Mender): Promise<void> {
   const awake = [...known.values()].filter(({ domain }) => looks.some((each) => each.domain === domain && each.state === 'awake'));
-  const others = (claimed: readonly Claim[]) => ({
-    sites: [...forwarded].filter((address) => !claimed.some(({ site }) => site === address)),
-    public: [...ports.keys()].filter((port) => !claimed.some(({ listen }) => listen.some((each) => each.public === port))),
-  });
-  const strange = others(awake.map(({ site, listen = [] }) => ({ site, listen })));
-  if (strange.sites.length === 0 && strange.public.length === 0) return;
-  const stale = others(await claims());
+  const stale = await staleWays(ways, awake.map(({ site, listen = [] }) => ({ site, listen })), claims);
   for (const address of stale.sites) {
     await unforward(address);
     report(`<4>${[...known.values()].find(({ site }) => site === address)?.domain ?? address}: its service has ended and left its way in the firewall rules; systemd holds its visitors again`);
@@ -95,4 +89,18 @@ async function takeStale({ looks, known }: Found, { forwarded, ports }: Ways, { 
     await unforwardPort(port);
     report(`<4>port ${port}: the service of its site has ended and left its way in the firewall rules; systemd holds its clients again`);
   }
+}
+
+/**
+ * Entries that belong neither to a site that was awake at the look nor to a service that is up: of those that
+ * were, one that has gone to sleep since has taken its own out.
+ * @param claims asked only when there is a reason to
+ */
+export async function staleWays({ forwarded, ports }: Pick<Ways, 'forwarded' | 'ports'>, awake: readonly Claim[], claims: Mender['claims']): Promise<{ sites: string[]; public: number[] }> {
+  const others = (claimed: readonly Claim[], sites: Iterable<string>, publics: Iterable<number>) => ({
+    sites: [...sites].filter((address) => !claimed.some(({ site }) => site === address)),
+    public: [...publics].filter((port) => !claimed.some(({ listen }) => listen.some((each) => each.public === port))),
+  });
+  const strange = others(awake, forwarded, ports.keys());
+  return strange.sites.length + strange.public.length === 0 ? strange : others(await claims(), strange.sites, strange.public);
 }

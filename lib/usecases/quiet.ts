@@ -1,5 +1,6 @@
 import { hasJob, runState } from '../effects/cgroup.ts';
 import type { Docker } from '../effects/docker.ts';
+import { remove } from '../effects/files.ts';
 import { tellTransition } from '../effects/journal.ts';
 import { withLock } from '../effects/lock.ts';
 import { step } from '../effects/step.ts';
@@ -15,7 +16,7 @@ import type { SiteNames } from '../pure/names.ts';
 
 type QuietNames = Pick<SiteNames, 'id' | 'service' | 'appSlice' | 'appCgroup' | 'lockFile' | 'container' | 'domain'>;
 
-type StopNames = QuietNames & Pick<SiteNames, 'dumpUnit'>;
+type StopNames = QuietNames & Pick<SiteNames, 'dumpUnit' | 'freezeFile'>;
 
 /** Lets the containers of a site go on; no error for one that is not frozen. */
 export async function thawSite(systemd: Pick<Systemd, 'thaw'>, names: Pick<SiteNames, 'appSlice' | 'appCgroup'>): Promise<void> {
@@ -84,6 +85,8 @@ export async function stopQuiet({ systemd, docker }: { systemd: Pick<Systemd, 't
  *   itself, or it could be frozen in the middle of that, and killed
  */
 export async function stopSite({ systemd, docker }: { systemd: Pick<Systemd, 'thaw' | 'stop' | 'start'>; docker: Pick<Docker, 'stop'> }, names: StopNames, isHeld = false): Promise<void> {
+  // A stop that the idle timer has begun goes on for whoever is late to it: this one is for all.
+  await remove(names.freezeFile);
   await systemd.stop(names.service);
   const from = runState(names.appCgroup);
   if (from === 'stopped') return;

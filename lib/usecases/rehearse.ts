@@ -1,10 +1,11 @@
-import { giveData } from '../effects/data-tree/ids.ts';
+import { giveTree } from '../effects/data-tree/give.ts';
 import { remove } from '../effects/files.ts';
 import { diskOf, usedBy } from '../effects/disk.ts';
 import { makePrivate } from '../effects/folder.ts';
 import { askInside } from '../effects/probe.ts';
 import type { ContainerSpec } from '../pure/desired.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { nobodyMapped } from '../pure/ids.ts';
 import { paths, shared, siteNames, type SiteNames } from '../pure/names.ts';
 import { pendingOf } from '../pure/pending.ts';
 import { formatBytes, parseSize } from '../pure/quantities.ts';
@@ -122,7 +123,7 @@ async function rehearse(deps: Deps, names: SiteNames, commit: string): Promise<v
   const own = rehearsalNames(names);
   const want = await wantOf(loaded);
   if (!want.container) return;
-  giveData(own.dataDir, await deps.docker.containerRoot());
+  await giveTree(own.dataDir, nobodyMapped, await deps.docker.containerRoot());
   const container = await deps.docker.create(own.container, isolated(want.container, names, own, workload.limits));
   await deps.docker.start(container);
   await makeReady(deps.docker, { names: own, workload, report: deps.report }, pendingOf({ load: true }));

@@ -1,10 +1,11 @@
-import { giveData, rootOf } from '../effects/data-tree/ids.ts';
+import { giveTree } from '../effects/data-tree/give.ts';
 import { headOf, isAncestor } from '../effects/git/objects.ts';
 import { exists, namesIn, remove, writeAtomic } from '../effects/files.ts';
 import { withLock } from '../effects/lock.ts';
 import { moveTree, putInto, replaceTree } from '../effects/site-tree.ts';
 import { makeReadable } from '../effects/tree.ts';
 import { reasonOf, SitegenError } from '../pure/errors.ts';
+import { nobodyMapped } from '../pure/ids.ts';
 import { siteNames, type SiteNames } from '../pure/names.ts';
 import { formatPending, pendingOf } from '../pure/pending.ts';
 import type { DefaultsFile } from '../pure/schema.ts';
@@ -12,6 +13,7 @@ import { shortCommit } from '../pure/static.ts';
 import { backupSite, type BackupDeps } from './backup.ts';
 import { chooseBackup, requireCommit, requireSigned, type Chosen, type Search } from './choose.ts';
 import { makeDataDir, removeContainer } from './containers.ts';
+import { usersOf } from './data-ids.ts';
 import { joinData, limitTreeIfPossible } from './disk-quota.ts';
 import { epochOf, localEpoch, thisServer } from './epoch.ts';
 import { extractSite } from './extract.ts';
@@ -109,7 +111,7 @@ async function restorePaths({ progress }: RestoreDeps, names: SiteNames, { commi
   const done = await extractSite({ repository: names.repository, commit, into: names.nextDir, paths: inGit, progress });
   try {
     await joinData(names, `${names.nextDir}/data`);
-    giveData(`${names.nextDir}/data`, rootOf(names.dataDir));
+    await giveTree(`${names.nextDir}/data`, nobodyMapped, (await usersOf(names)).root);
     for (const [index, path] of wanted.entries()) {
       const aside = `${names.nextDir}/replaced-${index}`;
       await putInto(names.dataDir, path, `${names.nextDir}/data/${path}`, aside);

@@ -187,7 +187,7 @@ async function createMissing(docker: Docker, request: WakeRequest): Promise<{ id
     return { id: found.id, want, started: false };
   }
   await ensureImage({ docker, report }, loaded);
-  const id = await createContainer(docker, want);
+  const id = await createContainer(docker, want, report);
   console.error(want.process ? `made ready what its program needs` : `created the missing container ${container}`);
   return { id, want, started: false };
 }

@@ -37,6 +37,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   'apt purge sitegen': 'release.ts',
   'nft flush ruleset': 'firewalls.ts',
   'git add -A -f': 'what a dump does',
+  'sitegen adopt --force': 'its name',
   'sitegen backup refill': 'its name',
   'sitegen remove --purge --backups': 'its name',
 };
@@ -106,12 +107,11 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
         as: `sitegen restore ${site} --table wp_posts | sitegen exec ${site} -- mariadb wordpress && sitegen exec ${site} -- mariadb wordpress -e 'SELECT * FROM wp_posts'`, prints: /7/,
       },
       'sitegen adopt example.com': adopted,
-      'sitegen adopt --force': { as: 'true' },
       'sitegen clone example.com staging.example.com': { first: there },
       'sitegen remove example.com --purge --backups': { as: `sitegen remove ${site} --purge --backups --yes`, prints: /sitegen buddy erase NAME example\.com/ },
       "sitegen buddy allow alice --key 'ssh-ed25519 AAAA… sitegen@web1' --quota 20G": { ...key, first: there },
       'sitegen buddy list': { prints: /alice/ },
-      'sitegen buddy erase alice example.com': { as: `sitegen buddy erase alice ${site} --yes`, codes: [0, 1] },
+      'sitegen buddy erase alice example.com': { first: `test -e /var/lib/sitegen-buddy/alice/${site}.git || { sitegen status ${site} &>/dev/null || sitegen adopt --force ${site}; sitegen backup refill ${site}; }`, as: `sitegen buddy erase alice ${site} --yes` },
       'sitegen backup refill example.com': { first: back },
       'git init --bare -b main /srv/backups/example.com.git': {},
       'git fsck --full': { as: 'git -C /srv/backups/example.com.git fsck --full' },
@@ -155,12 +155,10 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
   },
   async 'process.md'(guest) {
     const app = 'app.example.com';
-    const count = await follow(guest, ['process.md'], Object.fromEntries<How>([
+    return follow(guest, ['process.md'], Object.fromEntries<How>([
       ["sitegen add app.example.com --process 'exec node server.mjs'", {}],
       edited(`sitegen-process@${app}.service`),
     ]));
-    await guest.sitegen('remove', '--purge', '--yes', app);
-    return count;
   },
   async 'jobs.md sleep.md concepts.md apps.md troubleshooting.md contributing.md install.md doctor.md mail.md'(guest) {
     await startSink(guest);
@@ -180,8 +178,9 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
       ['journalctl -u site-example.com SITEGEN_JOB=cron', { prints: /done/ }],
       ['sitegen secrets blog.example.com', { prints: /correct horse/ }],
       ['sitegen add blog.example.com --app wordpress --dry-run', { as: 'sitegen add shop.example.com --app wordpress --dry-run' }],
-      ['sitegen image update example.com', { codes: [0, 1] }],
-      ['sitegen image update --check', { codes: [0, 1] }],
+      // Nobody can ask a registry there, which is said.
+      ['sitegen image update example.com', { codes: [0, 1], prints: /test\/docs-app:1/ }],
+      ['sitegen image update --check', { codes: [0, 1], prints: /test\/docs-app:1/ }],
       ['nft list table inet sitegen', { prints: /map awake/ }],
       ['systemctl mask sitegen-images.timer', { as: 'systemctl mask sitegen-images.timer; systemctl unmask sitegen-images.timer' }],
       ['sitegen doctor', { codes: [0, 1, 2], prints: /operating-system/ }],
@@ -189,7 +188,7 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
       ['sitegen doctor --fix', { codes: [0, 1, 2], prints: /operating-system/ }],
       ['sitegen mail check', { prints: /works/ }],
       ['sitegen mail', { prints: /refused@example\.net/ }],
-      ['sitegen mail flush KEY', { as: `sitegen mail flush ${key}`, codes: [0, 1] }],
+      ['sitegen mail flush KEY', { as: `sitegen mail flush ${key}`, codes: [0, 1], prints: /refused|no such user|delivered/ }],
       ['sitegen mail remove KEY', { as: `sitegen mail remove ${key}` }],
       edited(`site-${site}.service`),
     ]));
@@ -207,7 +206,10 @@ for (const [title, chapter] of Object.entries(chapters)) {
       await stopSink(guest);
       await endServers(guest);
       await guest.sh('mv /root/sitegen.yaml.before /etc/sitegen/sitegen.yaml; rm -rf /var/lib/sitegen-buddy/* /srv/blog /srv/docs /srv/backups; sitegen apply --quiet || true');
-      for (const domain of [site, 'blog.example.com', 'old.example.com', 'new.example.com', 'staging.example.com']) await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
+      for (const domain of [site, 'app.example.com', 'blog.example.com', 'old.example.com', 'new.example.com', 'staging.example.com']) {
+        const { code, stderr } = await guest.sitegen('remove', '--purge', '--backups', '--yes', domain);
+        if (code !== 0 && !stderr.includes('there is no such site')) t.log(stderr);
+      }
     }
   });
 }

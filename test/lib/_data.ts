@@ -23,7 +23,7 @@ export async function testSite(t: ExecutionContext): Promise<TestSite> {
   t.teardown(() => fs.rm(root, { recursive: true, force: true }));
   const data = `${root}/site/data`;
   await fs.mkdir(data, { recursive: true });
-  const names = { domain: 'x.example.com', dataDir: data, repository: `${root}/x.git`, backupCache: `${root}/x.cache` };
+  const names = { domain: 'x.example.com', dataDir: data, repository: `${root}/x.git`, backupCache: `${root}/x.cache`, usersFile: `${root}/x.users` };
   return {
     root, data, repository: names.repository, cache: names.backupCache,
     commit: (more = {}) => commitSite({ names, exclude: [], meta: [], message: 'x.example.com: backup', date: new Date(), signingKey: undefined, report: () => undefined, settled: 0n, ...more }),

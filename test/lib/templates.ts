@@ -158,12 +158,6 @@ for (const name of catalogue) {
   });
 }
 
-test('a wake may give directories to those who are to own them, and no other wake may', (t) => {
-  const service = (settings: string) => unitText(desiredOf({ site: `domain: shop.example.com\nimage: x\nvolumes: [files:/files]\n${settings}` }), 'service');
-  t.regex(service('owners: {files: "33:33"}\n'), /^\[Service\]$(?![^]*^\[)[^]*^CapabilityBoundingSet=CAP_CHOWN$/m);
-  t.notRegex(service(''), /CAP_CHOWN/);
-});
-
 test('what is not maintained says so', async (t) => {
   t.regex(parseApp(await read('templates/apps/trovebox/app.yaml'), 'app.yaml').warning ?? '', /no longer maintained/);
 });

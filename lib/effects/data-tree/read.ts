@@ -4,7 +4,7 @@ import { SitegenError } from '../../pure/errors.ts';
 import { showPath, type Item } from '../../pure/manifest.ts';
 import { idIn, type Ids } from '../../pure/ids.ts';
 import { openClones } from './clones.ts';
-import { rootOf } from './ids.ts';
+import { codeOf, lstat, namesIn, readLink, tryOpen } from './at.ts';
 
 /**
  * Reads a tree that a hostile program changes at the same time. Every step is taken from an open
@@ -54,16 +54,16 @@ const asDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
  * Opens a tree. Synchronous calls throughout: a promise for each of thousands of entries costs ten
  * times the work.
  * @param root in a directory that no other user can write to; nobody else reads it so at the same time
+ * @param ids whom root of the site's containers is on this machine; entries have the ids that they have there
  * @throws SitegenError when there is no such directory
  */
-export function openDataTree(root: string): DataTree {
+export function openDataTree(root: string, ids: Ids): DataTree {
   let rootFd: number;
   try {
     rootFd = fs.openSync(root, asDirectory);
   } catch (error) {
     throw new SitegenError(`cannot read ${root}: ${codeOf(error) === 'ENOENT' ? 'it is missing' : (codeOf(error) ?? String(error))}`, { hint: 'run it as root; "sitegen apply" makes a missing directory', cause: error });
   }
-  const ids = rootOf(root);
   const chain = openChain(rootFd);
   const clones = openClones(path.dirname(root));
   return {
@@ -245,38 +245,4 @@ function toFound(below: string, kind: Item['kind'], status: fs.BigIntStats, ids:
     ...(kind === 'file' && { size, mtimeNs: String(mtimeNs - mtimeNs % 1000n) }),
     stat: kind === 'file' ? { mtimeNs, ctimeNs, ino, size, allocated: Number(status.blocks) * 512 } : undefined,
   };
-}
-
-/** Sorted by bytes. */
-function namesIn(fd: number): string[] {
-  return fs.readdirSync(`/proc/self/fd/${fd}`, { encoding: 'latin1' as BufferEncoding }).sort();
-}
-
-/** Below an open directory; names are bytes. */
-const at = (fd: number, name: string) => Buffer.from(`/proc/self/fd/${fd}/${name}`, 'latin1');
-
-function lstat(fd: number, name: string): fs.BigIntStats | undefined {
-  return unlessGone(() => fs.lstatSync(at(fd, name), { bigint: true }));
-}
-
-function readLink(fd: number, name: string): string | undefined {
-  return unlessGone(() => fs.readlinkSync(at(fd, name), { encoding: 'latin1' as BufferEncoding }));
-}
-
-function tryOpen(fd: number, name: string, flags: number): number | undefined {
-  return unlessGone(() => fs.openSync(at(fd, name), flags));
-}
-
-/** Undefined when the entry is gone, or something else has taken its place. */
-function unlessGone<T>(action: () => T): T | undefined {
-  try {
-    return action();
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EINVAL', 'ESTALE'].includes(codeOf(error) ?? '')) return undefined;
-    throw new SitegenError(`cannot read the site's data: ${codeOf(error) ?? String(error)}`, { hint: 'does "dmesg" tell of a fault of the disk?', cause: error });
-  }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
 }

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { emptyMatching, hasOnlyDirectories, putInto, replaceTree, settleTree, type Places } from '../../../lib/effects/site-tree.ts';
+import { emptyDirectory, emptyMatching, hasOnlyDirectories, putInto, replaceTree, settleTree, type Places } from '../../../lib/effects/site-tree.ts';
 import { SitegenError } from '../../../lib/pure/errors.ts';
+import { makeDeep } from './_deep.ts';
 
 function places(t: ExecutionContext): Places & { root: string } {
   const root = mkdtempSync(path.join(os.tmpdir(), 'site-tree-'));
@@ -106,4 +107,14 @@ test('a file is put into a tree that is in use, and never through a link', async
   writeFileSync(`${root}/good`, 'good');
   await t.throwsAsync(() => putInto(`${root}/live`, 'trap/data/file', `${root}/good`, `${root}/aside-3`), { instanceOf: SitegenError, message: /trap is no directory/ });
   t.is(contentOf(`${root}/outside`), 'outside');
+});
+
+test('a directory is emptied of trees whose paths are longer than a path may be, and stays', async (t) => {
+  const { root, current } = places(t);
+  tree(current, 'x');
+  makeDeep(current);
+  await emptyDirectory(current);
+  t.deepEqual(readdirSync(root), ['current']);
+  t.deepEqual(readdirSync(current), []);
+  await emptyDirectory(`${root}/none`);
 });

@@ -115,6 +115,7 @@ function fakeDocker(exec: (argv: readonly string[], env: Readonly<Record<string,
     create: () => { status = 'created'; done.push('create'); return Promise.resolve('id'); },
     start: () => { status = 'running'; done.push('start'); return Promise.resolve(); },
     remove: () => { if (status !== undefined) done.push('remove'); status = undefined; return Promise.resolve(); },
+    containerRoot: () => Promise.resolve({ uid: 0, gid: 0 }),
     exec: (_, { argv, env = {} }) => { done.push(argv.join(' ')); return Promise.resolve({ exitCode: exec(argv, env), stderrTail: '' }); },
   };
   return { docker: docker as Docker, done };

@@ -27,7 +27,7 @@ test('without room nothing is begun; a disk that fills up meanwhile leaves the h
   const site = await testSite(t);
   const disk = `${site.root}/disk`;
   if (!await mounted(t, disk, 'mount -t tmpfs -o size=220m none "$1"')) return;
-  const names = { domain: 'x.example.com', dataDir: site.data, repository: `${disk}/x.git`, backupCache: `${site.root}/cache` };
+  const names = { domain: 'x.example.com', dataDir: site.data, repository: `${disk}/x.git`, backupCache: `${site.root}/cache`, usersFile: `${site.root}/users` };
   const commit = () => commitSite({ names, exclude: [], meta: [], message: 'x', date: new Date(), signingKey: undefined, report: () => undefined, settled: 0n });
   const git = (...args: string[]) => run('git', ['--git-dir', names.repository, ...args]);
   await fs.writeFile(`${site.data}/a`, 'x');
@@ -59,7 +59,7 @@ test('where files can share blocks, each is as it was at one moment, though it i
   const disk = `${site.root}/disk`;
   if (!await mounted(t, disk, `truncate -s 400M "${site.root}/image"; mkfs.xfs -q "${site.root}/image"; mount -o loop "${site.root}/image" "$1"`)) return;
   await fs.mkdir(`${disk}/site/data`, { recursive: true });
-  const names = { domain: 'x.example.com', dataDir: `${disk}/site/data`, repository: site.repository, backupCache: site.cache };
+  const names = { domain: 'x.example.com', dataDir: `${disk}/site/data`, repository: site.repository, backupCache: site.cache, usersFile: `${site.root}/users` };
   await fs.writeFile(`${names.dataDir}/database`, Buffer.alloc(8_000_000, 'a'));
   // Each write is one call, which others see whole or not at all.
   const script = `

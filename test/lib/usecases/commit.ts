@@ -191,7 +191,7 @@ test('a commit that is killed at any moment leaves the last one, and the next is
     const { commitSite } = await import('./lib/usecases/commit.ts');
     const [dataDir, repository, backupCache] = process.argv.slice(1);
     process.stdout.write('x');
-    await commitSite({ names: { domain: 'x', dataDir, repository, backupCache }, exclude: [], meta: [], message: 'x', date: new Date(), signingKey: undefined, report: () => undefined });`;
+    await commitSite({ names: { domain: 'x', dataDir, repository, backupCache, usersFile: dataDir + '.users' }, exclude: [], meta: [], message: 'x', date: new Date(), signingKey: undefined, report: () => undefined });`;
   for (let round = 0; round < 12; round += 1) {
     const before = (await site.git('rev-parse', 'main')).trim();
     await fs.writeFile(`${site.data}/big`, randomBytes(20_000_000));
