@@ -30,10 +30,12 @@ const flush: CommandModule<object, { key: string[] }> = {
   builder: (yargs) => yargs.positional('key', { type: 'string', array: true, default: [] as string[], describe: 'key of a message, as queue shows it' }),
   async handler({ key }) {
     const { flushMail, mailQueue } = await import('../lib/usecases/mail.ts');
-    await withSystemd((systemd) => flushMail(systemd, key, report));
+    const refused = await withSystemd((systemd) => flushMail(systemd, key, report));
     const left = (await mailQueue(undefined, report)).filter(({ state }) => state === 'waiting');
-    print(left.length === 0 ? 'delivered all that waited' : `${left.length} still wait: sitegen mail queue`);
-    if (left.length > 0) process.exitCode = 1;
+    if (left.length > 0) print(`${left.length} still wait: sitegen mail queue`);
+    else if (refused.length === 0) print('delivered all that waited');
+    const code = printFaults(refused.map(({ key: name, domain, to, reason }) => ({ domain, reason: `mail ${name} to ${to.join(' ')} was given up: ${reason ?? 'nobody knows why'}` })));
+    process.exitCode = left.length > 0 ? 1 : code;
   },
 };
 

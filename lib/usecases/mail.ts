@@ -43,15 +43,22 @@ export async function mailQueue(domains: readonly string[] | undefined, report: 
 /**
  * Tries all that waits now, and waits until that is done.
  * @param keys of messages that were given up, to be tried again too
- * @throws SitegenError when a message is not there, or the delivery fails
+ * @returns those that were given up by that, as a server refuses them
+ * @throws SitegenError when a message is not there, or the delivery fails otherwise
  */
-export async function flushMail(systemd: Pick<Systemd, 'start'>, keys: readonly string[], report: (line: string) => void): Promise<void> {
+export async function flushMail(systemd: Pick<Systemd, 'start'>, keys: readonly string[], report: (line: string) => void): Promise<QueueRow[]> {
   const spool = spoolAt(mail.spoolDir);
   for (const { name, progress } of await named(keys, report)) {
     if (progress?.failed !== undefined) await saveProgress(spool, name, { ...progress, failed: undefined, next: 0 });
   }
+  const givenUp = async () => (await mailQueue(undefined, report)).filter(({ state }) => state === 'failed');
+  const before = new Set((await givenUp()).map(({ key }) => key));
   await askFlush(spool);
-  await systemd.start(mail.deliverUnit);
+  const failure = await systemd.start(mail.deliverUnit).then(() => undefined, (error: unknown) => ({ error }));
+  const refused = (await givenUp()).filter(({ key }) => !before.has(key));
+  // The unit fails for each of them, as that is an alarm.
+  if (failure && refused.length === 0) throw failure.error;
+  return refused;
 }
 
 /** Takes messages out of the queue for good. @throws SitegenError when one is not there */

@@ -19,7 +19,7 @@ export async function benchFit(guest: Guest): Promise<void> {
   console.log(await guest.sh("sed -n 's/^MemTotal: *//p' /proc/meminfo; zramctl --output NAME,ALGORITHM,DISKSIZE"));
   const visited: number[] = [];
   for (let n = 1; n <= most; n++) {
-    await guest.sh(`printf '%s\\n' 'domain: ${nameOf(n)}' 'image: ${image}' 'volumes: ["uploads:/var/lib/wordpress/wp-content/uploads", "database:/var/lib/mysql"]' 'backup: false' 'certificate: none' 'ready: {timeout: 5min}' 'idle: {after: 1s, stopAfter: 24h}' >/etc/sitegen/sites/${nameOf(n)}.yaml
+    await guest.sh(`printf '%s\\n' 'domain: ${nameOf(n)}' 'image: ${image}' 'volumes: ["uploads:/var/lib/wordpress/wp-content/uploads", "database:/var/lib/mysql"]' 'backup: false' 'certificate: none' 'ready: {path: /wp-login.php, timeout: 5min}' 'idle: {after: 1s, stopAfter: 24h}' >/etc/sitegen/sites/${nameOf(n)}.yaml
       ${n === 1 ? '' : `mkdir -p ${dataOf(n)}; cp -a ${dataOf(0)}/. ${dataOf(n)}/`}
       sitegen apply --quiet ${nameOf(n)}`, { timeoutMs: 600_000 });
     const { address } = await guest.status(nameOf(n));

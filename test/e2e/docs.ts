@@ -178,9 +178,8 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
       ['journalctl -u site-example.com SITEGEN_JOB=cron', { prints: /done/ }],
       ['sitegen secrets blog.example.com', { prints: /correct horse/ }],
       ['sitegen add blog.example.com --app wordpress --dry-run', { as: 'sitegen add shop.example.com --app wordpress --dry-run' }],
-      // Nobody can ask a registry there, which is said.
-      ['sitegen image update example.com', { codes: [0, 1], prints: /test\/docs-app:1/ }],
-      ['sitegen image update --check', { codes: [0, 1], prints: /test\/docs-app:1/ }],
+      ['sitegen image update example.com', { prints: /no newer images/ }],
+      ['sitegen image update --check', { prints: /no newer images/ }],
       ['nft list table inet sitegen', { prints: /map awake/ }],
       ['systemctl mask sitegen-images.timer', { as: 'systemctl mask sitegen-images.timer; systemctl unmask sitegen-images.timer' }],
       ['sitegen doctor', { codes: [0, 1, 2], prints: /operating-system/ }],
@@ -188,7 +187,7 @@ const chapters: Readonly<Record<string, (guest: Guest) => Promise<number>>> = {
       ['sitegen doctor --fix', { codes: [0, 1, 2], prints: /operating-system/ }],
       ['sitegen mail check', { prints: /works/ }],
       ['sitegen mail', { prints: /refused@example\.net/ }],
-      ['sitegen mail flush KEY', { as: `sitegen mail flush ${key}`, codes: [0, 1], prints: /refused|no such user|delivered/ }],
+      ['sitegen mail flush KEY', { as: `sitegen mail flush ${key}`, codes: [1], prints: /mail \S+ to refused@example\.net was given up: .*no such user/ }],
       ['sitegen mail remove KEY', { as: `sitegen mail remove ${key}` }],
       edited(`site-${site}.service`),
     ]));
