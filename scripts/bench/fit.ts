@@ -2,19 +2,21 @@ import { ensureWordpress } from '../../test/e2e/_images.ts';
 import type { Guest } from '../../test/e2e/_lab.ts';
 
 const most = Number(process.env['SITES'] ?? 40);
+/** Size of the swap, in memories of the machine. */
+const zram = Number(process.env['ZRAM'] ?? 2);
 const MB = 1_000_000;
 const nameOf = (n: number) => `w${n}.example.com`;
 const dataOf = (n: number) => `/var/lib/sitegen/sites/${nameOf(n)}/data`;
 const slice = '/sys/fs/cgroup/site.slice';
 
 /**
- * How many WordPress with MariaDB stand frozen on a machine of this size, with compressed swap of half of its memory:
+ * How many WordPress with MariaDB stand frozen on a machine of this size, with compressed swap:
  * each is visited until its first page and frozen by the round after that, until one is stopped for want of memory.
  * The guest is not of use for anything else afterwards.
  */
 export async function benchFit(guest: Guest): Promise<void> {
   const image = await ensureWordpress(guest);
-  await guest.sh(`modprobe zram; swapon --priority 100 "$(zramctl --find --algorithm zstd --size $(($(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) / 2))K | tee /tmp/zram | xargs -I{} sh -c 'mkswap {} >/dev/null; echo {}')"
+  await guest.sh(`modprobe zram; swapon --priority 100 "$(zramctl --find --algorithm zstd --size $(($(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) * ${Math.round(zram * 100)} / 100))K | tee /tmp/zram | xargs -I{} sh -c 'mkswap {} >/dev/null; echo {}')"
     mkdir -p /run/systemd/system/sitegen-idle.timer.d; printf '[Timer]\\nOnActiveSec=\\nOnUnitInactiveSec=\\nOnActiveSec=1d\\n' >/run/systemd/system/sitegen-idle.timer.d/rare.conf; systemctl daemon-reload`);
   console.log(await guest.sh("sed -n 's/^MemTotal: *//p' /proc/meminfo; zramctl --output NAME,ALGORITHM,DISKSIZE"));
   const visited: number[] = [];
