@@ -19,14 +19,14 @@ async function round(guest: Guest): Promise<void> {
 const stateOf = async (guest: Guest) => (await guest.status(domain)).state;
 
 /** A program that has a visitor come when a certain step is reached, and lets it go on once the visitor waits, or has been served. */
-const program = (visitor: string) => `#!/bin/bash
+const program = (visitor: string, waitS = 0.4) => `#!/bin/bash
 [[ $1 == "$(cat /run/test-step/at 2>/dev/null)" ]] || exit 0
 mv /run/test-step/at /run/test-step/reached
 cat >/run/test-step/visitor <<'E'
 ${visitor}
 E
 systemd-run --quiet --collect --no-block --unit test-visitor bash /run/test-step/visitor
-sleep 0.4
+sleep ${waitS}
 `;
 
 const curl = `curl -s --max-time 60 -o /dev/null -w "%{http_code} %{time_total}" "http://$(cat /run/test-step/address)/?id=1" >/run/test-step/answer`;
@@ -87,7 +87,18 @@ guestTest('a visitor with a websocket who comes after the look that found nobody
       await until('the visitor has ended', async () => await guest.sh('cat /run/test-step/answer 2>/dev/null || true') !== '', 60_000);
       t.is(await guest.sh('cat /run/test-step/answer'), 'said', idle);
     }
-    t.is((await guest.sh(`journalctl -u site-${domain} -o cat | grep -c 'stays awake: a visitor came in the very moment'`)), '2');
+    const stays = () => guest.sh(`journalctl --sync; journalctl -u site-${domain} -o cat | grep -c 'stays awake: a visitor came in the very moment'`);
+    t.is(await stays(), '2');
+
+    t.log('who stops it by hand meanwhile has it stopped, whoever has come');
+    await write(guest, '/run/test-step/program', program(`{ ${talker}\n} & sitegen stop ${domain} && echo stopped >/run/test-step/told`, 5));
+    await guest.sh('chmod +x /run/test-step/program; rm -f /run/test-step/{reached,answer}; echo drain >/run/test-step/at');
+    const { address } = await guest.status(domain);
+    t.is((await guest.get(address, { path: '/?id=0' })).status, 200);
+    await until('it begins to fall asleep', async () => { await round(guest); return (await guest.run(['test', '-e', '/run/test-step/reached'])).code === 0; }, 20_000);
+    await until('it was stopped', async () => (await guest.run(['test', '-e', '/run/test-step/told'])).code === 0, 60_000);
+    t.is(await stateOf(guest), 'asleep');
+    t.is(await stays(), '2');
   } finally {
     await guest.sh(`rm -rf /run/test-step ${drop}; systemctl daemon-reload`);
     await guest.sitegen('remove', '--purge', '--yes', domain);

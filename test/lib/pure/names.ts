@@ -149,6 +149,7 @@ test('all names of a domain', (t) => {
     metaDir: '/var/lib/sitegen/sites/my-site.org/meta',
     secretsFile: '/var/lib/sitegen/sites/my-site.org/meta/made-secrets.json',
     imageFile: '/var/lib/sitegen/sites/my-site.org/meta/image',
+    usersFile: '/var/lib/sitegen/sites/my-site.org/meta/users',
     repository: '/var/lib/sitegen/git/my-site.org.git',
     backupState: '/var/lib/sitegen/backup/my-site.org.json',
     backupCache: '/var/lib/sitegen/backup/my-site.org.cache',
