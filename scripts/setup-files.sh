@@ -51,6 +51,9 @@ accounts_and_folders() {
     getent passwd "$user" >/dev/null || useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin --user-group "$user"
   done
   install -d -m 755 /etc/sitegen /etc/sitegen/sites /etc/sitegen/apps /var/lib/sitegen /var/lib/sitegen/{sites,router,router/maps}
+  # Services that write there see what is there as they start: one that is made by the first alarm would be read-only
+  # for whoever runs by then, and a push that has worked would fail.
+  install -d -m 755 /var/lib/sitegen/{alarms,egress}
   install -d -m 700 /var/lib/sitegen/{certs,acme,backup,git,rehearsal} /etc/sitegen/keys
   install -d -m 700 -o sitegen-router -g sitegen-router /var/lib/sitegen/router/certs
   # The intake may write what delivery, which is root without its powers, reads by its group.
