@@ -69,7 +69,8 @@ export async function readIfThere(file: string): Promise<string | undefined> {
   try {
     return await fs.readFile(file, 'utf8');
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    // The kernel's word for a control group that has gone since its file was opened.
+    if (['ENOENT', 'ENODEV'].includes(codeOf(error) ?? '')) return undefined;
     throw fileError('read', file, error);
   }
 }
